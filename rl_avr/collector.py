@@ -1,0 +1,74 @@
+"""The collector: prompts -> engine -> parse -> grade -> complete graded groups.
+
+GRPO, evaluation and `rl-avr rollout` all take their groups from here, so a chain is
+parsed and graded in one place only.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from rewards.composition import grade
+from rewards.config import RewardConfig
+from rl_avr.contracts import GradedGroup, Prompt
+from rl_avr.errors import RolloutError
+from rl_avr.seeding import derive_seed
+from rollouts.config import SamplingConfig
+from rollouts.engine import Engine
+
+
+class Collector:
+    """Samples and grades whole groups.
+
+    Args:
+        engine: where completions come from.
+        sampling: how they are sampled.
+        rewards: how they are graded.
+        seed: with the call's own path it decides every sample.
+    """
+
+    def __init__(
+        self, engine: Engine, sampling: SamplingConfig, rewards: RewardConfig, seed: int
+    ) -> None:
+        self.engine = engine
+        self._sampling = sampling
+        self._rewards = rewards
+        self._seed = seed
+
+    def collect(
+        self, prompts: Sequence[Prompt], num_generations: int, *path: str | int
+    ) -> list[GradedGroup]:
+        """Returns one graded group per prompt, in order.
+
+        Args:
+            prompts: what to ask.
+            num_generations: completions per prompt.
+            path: names this call, e.g. the step and the rank; equal paths sample alike.
+
+        Raises:
+            RolloutError: a completion was sampled by weights other than the engine's
+                current ones, or a group is not whole.
+        """
+        seed = derive_seed("rollout", self._seed, *path)
+        groups = self.engine.generate(prompts, num_generations, self._sampling, seed)
+        version = self.engine.weights_version
+        for group in groups:
+            stale = {c.weights_version for c in group.completions} - {version}
+            if stale or len(group.completions) != num_generations:
+                raise RolloutError(
+                    f"prompt {group.prompt.prompt_id}: expected {num_generations} completions of "
+                    f"weights version {version}; got {len(group.completions)}, versions {stale}"
+                )
+        return [grade(group, self._rewards) for group in groups]
+
+    def batches(
+        self,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        batch_size: int,
+        *path: str | int,
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> Iterator[GradedGroup]:
+        """Yields graded groups batch by batch; `on_batch` hears how many are done."""
+        for start in range(0, len(prompts), batch_size):
+            batch = prompts[start : start + batch_size]
+            yield from self.collect(batch, num_generations, *path, start)
+            on_batch(len(batch))

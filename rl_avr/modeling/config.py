@@ -1,0 +1,48 @@
+"""Settings of policies: which one, how it is loaded, which parts are trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rl_avr.errors import check_range
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The policy to train or to measure."""
+
+    path: str = ""
+    """Folder or hub name of a vision-language model with its processor."""
+    dtype: Dtype = "float32"
+    """Precision of the weights in memory."""
+    freeze_vision_tower: bool = True
+    """Keep the vision tower and its connector as they are."""
+
+
+@dataclass(frozen=True)
+class SmallPolicyConfig:
+    """Shape of a small Qwen2.5-VL made from nothing, with its own tokenizer.
+
+    vLLM on a CPU wants a head size of 32, 64, 80, 96, 112 or 128.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    intermediate_size: int = 384
+    vision_hidden_size: int = 128
+    vision_depth: int = 2
+    vision_num_heads: int = 4
+    vision_intermediate_size: int = 256
+    patch_size_px: int = 18
+    """Half a panel: four patches merge into one token a panel."""
+    image_height_px: int = 180
+    image_width_px: int = 144
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        for name, value in vars(self).items():
+            if name != "seed":
+                check_range(name, value, 1)

@@ -1,0 +1,354 @@
+"""Composes the components' configs into the settings of each subcommand, and loads them.
+
+YAML files merge deeply from left to right, then come dotted overrides. Every value is
+checked where it is read, so that a message can name the file it came from. A `trainer`
+block is free here: trl's own fields are checked once trl is imported.
+"""
+
+import os
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from rewards.config import RewardConfig
+from rl_avr.errors import ConfigError, nearest
+from rl_avr.evaluation.config import EvalConfig
+from rl_avr.modeling.config import PolicyConfig
+from rl_avr.puzzles.config import PuzzleConfig
+from rl_avr.training.config import DataConfig, RunConfig
+from rollouts.config import RolloutConfig
+from sft_warmstart.config import SftConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SettingsT = TypeVar("SettingsT", bound="DataclassInstance")
+_COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Settings of `rl-avr data`."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    puzzles: PuzzleConfig = field(default_factory=PuzzleConfig)
+
+
+@dataclass(frozen=True)
+class SftSettings:
+    """Settings of `rl-avr sft`."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Any field of trl's SFTConfig."""
+
+
+@dataclass(frozen=True)
+class GrpoSettings:
+    """Settings of `rl-avr grpo`."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Any field of trl's GRPOConfig."""
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """Settings of `rl-avr eval`."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=lambda: DataConfig(split="held_out"))
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Settings of `rl-avr demo`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/demo"))
+    configs: str = "configs/demo"
+    """Folder with the YAML files of the demo's steps."""
+
+
+@dataclass(frozen=True)
+class SettingsKey:
+    """One dotted key of some settings: the class that declares it, its type, its default."""
+
+    owner: type
+    field_name: str
+    hint: Any
+    default: Any
+
+    @property
+    def is_block(self) -> bool:
+        """Whether any key may stand below this one, as below `trainer`."""
+        return get_origin(self.hint) is dict
+
+
+def settings_keys(settings: "DataclassInstance", prefix: str = "") -> dict[str, SettingsKey]:
+    """Returns every dotted key of `settings`, in the order of declaration.
+
+    >>> list(settings_keys(DataSettings()))[0]
+    'data.path'
+    """
+    keys: dict[str, SettingsKey] = {}
+    hints = get_type_hints(type(settings))
+    for item in fields(settings):
+        value, dotted = getattr(settings, item.name), f"{prefix}{item.name}"
+        if is_dataclass(value) and not isinstance(value, type):
+            keys |= settings_keys(value, f"{dotted}.")
+        else:
+            keys[dotted] = SettingsKey(type(settings), item.name, hints[item.name], value)
+    return keys
+
+
+def load_settings(
+    cls: type[SettingsT],
+    configs: Sequence[str | Path] = (),
+    overrides: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+) -> SettingsT:
+    """Returns settings read from YAML files and dotted overrides; a later one wins.
+
+    Args:
+        cls: One of the settings classes of this module.
+        configs: YAML files, merged deeply from left to right.
+        overrides: Dotted keys with values in YAML, such as `("run.seed", "3")`.
+
+    Raises:
+        ConfigError: A file that cannot be read; an unknown key; a wrong type; a value
+            outside its range. The message names the file or the command line.
+    """
+    defaults = cls()
+    keys = settings_keys(defaults)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, dotted, value in _assignments(keys, configs, overrides):
+        values[dotted] = _merged(values.get(dotted), value)
+        origins[dotted] = origin
+    return _built(defaults, "", values, origins)
+
+
+def to_dict(settings: "DataclassInstance") -> dict[str, Any]:
+    """Returns the settings as nested dictionaries of plain values."""
+    return asdict(settings)
+
+
+def to_yaml(settings: "DataclassInstance") -> str:
+    """Returns YAML from which `load_settings` makes equal settings."""
+    return yaml.dump(to_dict(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def save_resolved(settings: "DataclassInstance", folder: str | Path) -> Path:
+    """Writes `config.yaml` into `folder`, which is made if need be; returns its path.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    path = Path(folder) / "config.yaml"
+    # a reader, or a run stopped here, never sees half a file
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(to_yaml(settings), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"run.dir: cannot write {path}: {error.strerror}") from error
+    return path
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars: `1e-5` is a float, `no` a string; no key twice."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} stands here twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that a reader of YAML 1.1 or 1.2 would take for something else."""
+
+
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
+)
+# tag, pattern, and the first characters under which PyYAML files it ("" is an empty value)
+_SCALARS: tuple[tuple[str, re.Pattern[str], list[str]], ...] = (
+    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
+    ("int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
+)
+for _tag, _pattern, _starts in _SCALARS:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _starts)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _assignments(
+    keys: Mapping[str, SettingsKey],
+    configs: Sequence[str | Path],
+    overrides: Mapping[str, str] | Sequence[tuple[str, str]],
+) -> Iterator[tuple[str, str, Any]]:
+    """Yields origin, dotted key and checked value; the order is that of precedence."""
+    for path in configs:
+        for dotted, value in _leaves(keys, _read_yaml(Path(path)), str(path)):
+            yield str(path), dotted, value
+    pairs = overrides.items() if isinstance(overrides, Mapping) else overrides
+    for dotted, text in pairs:
+        for leaf, value in _leaves(keys, _override_tree(keys, dotted, text), _COMMAND_LINE):
+            yield _COMMAND_LINE, leaf, value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such config file, from {Path.cwd()}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(_yaml_problem(str(path), error)) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top, got {_shown(tree)}")
+    return tree
+
+
+def _yaml_problem(origin: str, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    return f"{origin}{line}: not valid YAML: {getattr(error, 'problem', None) or error}"
+
+
+def _override_tree(keys: Mapping[str, SettingsKey], dotted: str, text: str) -> dict[str, Any]:
+    """Returns the nested mapping that one override stands for."""
+    block = any(key.is_block and dotted.startswith(f"{name}.") for name, key in keys.items())
+    if dotted not in keys and dotted not in _sections(keys) and not block:
+        raise _unknown(keys, dotted, _COMMAND_LINE)
+    is_text = dotted in keys and keys[dotted].hint is str
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        if not is_text:
+            raise ConfigError(_yaml_problem(f"{_COMMAND_LINE}: {dotted}", error)) from error
+        value = None
+    # the shell has no quotes left: `--policy.path 123` is a folder's name
+    tree: Any = text if is_text and not isinstance(value, str) else value
+    first, *rest = dotted.split(".")
+    for part in reversed(rest):
+        tree = {part: tree}
+    return {first: tree}
+
+
+def _sections(keys: Mapping[str, SettingsKey]) -> set[str]:
+    parts = [dotted.split(".") for dotted in keys]
+    return {".".join(path[:depth]) for path in parts for depth in range(1, len(path))}
+
+
+def _unknown(keys: Mapping[str, SettingsKey], dotted: str, origin: str) -> ConfigError:
+    near = nearest(dotted, [*keys, *_sections(keys)])
+    return ConfigError(f"{origin}: unknown key {dotted}; nearest: {near}")
+
+
+def _leaves(
+    keys: Mapping[str, SettingsKey], tree: Mapping[Any, Any], origin: str, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yields each dotted key in `tree` with its checked value."""
+    for name, value in tree.items():
+        dotted = f"{prefix}{name}"
+        is_section = dotted in _sections(keys)
+        if "." in str(name) or not (is_section or dotted in keys):
+            raise _unknown(keys, dotted, origin)
+        hint: Any = dict if is_section else keys[dotted].hint
+        # a block whose lines are all comments is empty
+        if value is None and (is_section or keys[dotted].is_block):
+            value = {}
+        if not _fits(value, hint):
+            raise ConfigError(f"{origin}: {dotted}: expected {words(hint)}, got {_shown(value)}")
+        if is_section:
+            yield from _leaves(keys, value, origin, f"{dotted}.")
+        else:
+            yield dotted, (float(value) if hint is float else value)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value from YAML has the type that a field declares."""
+    kind = get_origin(hint) or hint
+    if kind in (Union, types.UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if kind is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is dict:
+        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def words(hint: Any) -> str:
+    """Returns what a type allows, in words.
+
+    >>> words(float), words(Literal["vllm", "scripted"])
+    ('a number', "one of 'vllm', 'scripted'")
+    """
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    names |= {dict: "a mapping with names as keys", list: "a list", types.NoneType: "null"}
+    kind = get_origin(hint) or hint
+    if kind is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    if kind in (Union, types.UnionType):
+        return " or ".join(map(words, get_args(hint)))
+    return names.get(kind, str(hint))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """Returns `new` laid over `old`: mappings merge, anything else replaces."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: _merged(old.get(key), value) for key, value in new.items()}
+
+
+def _built(
+    defaults: SettingsT, prefix: str, values: Mapping[str, Any], origins: Mapping[str, str]
+) -> SettingsT:
+    """Returns `defaults` with the values put in; the configs check their ranges here."""
+    changes: dict[str, Any] = {}
+    for item in fields(defaults):
+        value, dotted = getattr(defaults, item.name), f"{prefix}{item.name}"
+        if is_dataclass(value) and not isinstance(value, type):
+            changes[item.name] = _built(value, f"{dotted}.", values, origins)
+        elif dotted in values:
+            changes[item.name] = values[dotted]
+    try:
+        return replace(defaults, **changes)
+    except ConfigError as error:
+        origin = origins.get(prefix + str(error).split(":")[0])
+        raise ConfigError(f"{origin + ': ' if origin else ''}{prefix}{error}") from error

@@ -1,0 +1,38 @@
+"""Settings of a training run that are ours; trl's own go through the `trainer` block."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rl_avr.errors import check_range
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run writes, and how it reports."""
+
+    dir: str = "runs/run"
+    """Folder of the run: resolved config, versions, checkpoints, metrics, rollouts."""
+    seed: int = 0
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    wandb_project: str = "rl_avr"
+    resume: bool = True
+    """Go on from the newest checkpoint in the folder, where there is one."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        # numpy takes no seed beyond 32 bits
+        check_range("seed", self.seed, 0, 2**32 - 1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which puzzles a run reads: a folder that `rl-avr data` wrote."""
+
+    path: str = "runs/demo/data"
+    split: Literal["train", "held_out"] = "train"
+    num_puzzles: int = 0
+    """How many puzzles, from the first on; 0 takes all."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        check_range("num_puzzles", self.num_puzzles, 0)

@@ -1,0 +1,159 @@
+"""Runs GRPO: policy, engine, collector and trainer from one config."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, List, Value
+from datasets import Image as ImageFeature
+from transformers import set_seed
+from trl import GRPOConfig
+
+from rewards.config import RewardConfig
+from rl_avr.collector import Collector
+from rl_avr.contracts import Prompt
+from rl_avr.errors import ConfigError
+from rl_avr.chat import banned_token_ids, user_messages
+from rl_avr.modeling.config import PolicyConfig
+from rl_avr.modeling.freezing import train_only
+from rl_avr.modeling.loading import load_policy, load_processor
+from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.puzzle_data import read_prompts
+from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
+from rl_avr.training.trainer_block import check_trainer_block
+from rollouts.config import RolloutConfig
+from rollouts.engine import Engine
+from rollouts.engines import make_engine
+
+_OURS = ("use_vllm", "temperature", "top_p", "top_k", "min_p", "max_completion_length", "use_liger_kernel")
+"""Fields of trl's config that the `rollouts` block decides, or that the seams cannot serve."""
+
+
+def train_grpo(
+    *,
+    run: RunConfig,
+    policy: PolicyConfig,
+    data: DataConfig,
+    rollouts: RolloutConfig,
+    rewards: RewardConfig,
+    trainer: dict[str, Any],
+) -> Path:
+    """Trains with GRPO and writes the policy; returns the policy's folder.
+
+    Raises:
+        ConfigError: a key, a folder, a model or a batch shape that cannot be used.
+        DataError: a data set that cannot be read.
+        RolloutError: the engine failed, or does not agree with the policy.
+    """
+    args = grpo_arguments(run, rollouts, trainer)
+    check_batch_shape(args)
+    folder = prepare_run(run)
+    set_seed(run.seed)
+    prompts = read_prompts(data)
+    processor = load_processor(policy.path)
+    model = load_policy(policy)
+    if policy.freeze_vision_tower:
+        train_only(model, ("language",))
+    args.report_to = report_to(run)
+    grpo_trainer = AvrGrpoTrainer(
+        model=model,
+        args=args,
+        train_dataset=_dataset(prompts),
+        processing_class=processor,
+        callbacks=[MetricsCallback(folder / "metrics.jsonl")],
+        prompts={prompt.prompt_id: prompt for prompt in prompts},
+        make_collector=_collector_maker(run, policy, rollouts, rewards, processor),
+        banned_token_ids=banned_token_ids(processor),
+        parity_max_mean_gap=rollouts.parity_max_mean_gap,
+        rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
+    )
+    with grpo_trainer.collector.engine:
+        grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
+        grpo_trainer.save_model(str(folder / "policy"))
+    if grpo_trainer.accelerator.is_main_process:
+        processor.save_pretrained(folder / "policy")
+    return folder / "policy"
+
+
+def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, Any]) -> GRPOConfig:
+    """Returns trl's arguments from the `trainer` block and what other blocks decide.
+
+    Raises:
+        ConfigError: an unknown field, a wrong type, or a field that is not set here.
+    """
+    for key in _OURS:
+        if key in trainer:
+            raise ConfigError(
+                f"trainer.{key}: not set here; the engine and its sampling are set by "
+                "rollouts.engine and rollouts.sampling"
+            )
+    check_trainer_block(trainer, GRPOConfig)
+    try:
+        return GRPOConfig(
+            output_dir=str(Path(run.dir) / "checkpoints"),
+            seed=run.seed,
+            report_to=[],
+            temperature=rollouts.sampling.temperature,
+            top_p=rollouts.sampling.top_p,
+            max_completion_length=rollouts.sampling.max_new_tokens,
+            remove_unused_columns=False,
+            **{"vllm_importance_sampling_mode": "token_truncate", **trainer},
+        )
+    except ValueError as error:
+        raise ConfigError(f"trainer: {error}{_divisors(trainer)}") from error
+
+
+def check_batch_shape(args: GRPOConfig) -> None:
+    """Refuses a batch in which a group would not live on one rank, and names those that would.
+
+    Raises:
+        ConfigError: with the numbers of generations and batch sizes that fit.
+    """
+    rows, group = args.per_device_train_batch_size, args.num_generations
+    if rows % group == 0:
+        return
+    raise ConfigError(
+        f"trainer.num_generations {group} does not divide trainer.per_device_train_batch_size "
+        f"{rows}, so a group would be split; expected num_generations one of {_fitting(rows)}, or a batch "
+        f"size of {group * max(1, rows // group)} or {group * (rows // group + 1)}"
+    )
+
+
+def _divisors(trainer: dict[str, Any]) -> str:
+    rows = trainer.get("per_device_train_batch_size")
+    if not isinstance(rows, int) or "num_generations" not in trainer:
+        return ""
+    return f" (num_generations that fit a batch of {rows} on one rank: {_fitting(rows)})"
+
+
+def _fitting(rows: int) -> list[int]:
+    return [k for k in range(2, rows + 1) if rows % k == 0]
+
+
+def _dataset(prompts: list[Prompt]) -> Dataset:
+    message = {"role": Value("string"), "content": Value("string")}
+    return Dataset.from_dict(
+        {
+            "prompt_id": [prompt.prompt_id for prompt in prompts],
+            "prompt": [user_messages(prompt.text) for prompt in prompts],
+            "image": [{"bytes": prompt.image_png, "path": None} for prompt in prompts],
+        },
+        features=Features(
+            prompt_id=Value("string"), prompt=List(message), image=ImageFeature(mode="RGB")
+        ),
+    )
+
+
+def _collector_maker(
+    run: RunConfig,
+    policy: PolicyConfig,
+    rollouts: RolloutConfig,
+    rewards: RewardConfig,
+    processor: Any,
+) -> Callable[[], Collector]:
+    def make() -> Collector:
+        engine: Engine = make_engine(rollouts, policy.path, policy.dtype, processor, run.seed)
+        return Collector(engine, rollouts.sampling, rewards, run.seed)
+
+    return make

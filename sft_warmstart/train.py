@@ -1,0 +1,64 @@
+"""Runs one SFT stage on trl's SFTTrainer. The image is encoded once a conversation."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+from trl import SFTConfig as TrlSftConfig
+from trl import SFTTrainer
+
+from rl_avr.modeling.config import PolicyConfig
+from rl_avr.modeling.freezing import train_only
+from rl_avr.modeling.loading import load_policy, load_processor
+from rl_avr.training.trainer_block import check_trainer_block
+from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
+from sft_warmstart.config import SftConfig
+from sft_warmstart.records import sft_records
+
+
+def train_sft(
+    *,
+    run: RunConfig,
+    policy: PolicyConfig,
+    data: DataConfig,
+    sft: SftConfig,
+    trainer: dict[str, Any],
+) -> Path:
+    """Trains one stage and writes the policy; returns the policy's folder.
+
+    `perception` trains vision tower and connector; `reasoning` trains everything,
+    or the language model alone with `policy.freeze_vision_tower`.
+
+    Raises:
+        ConfigError: a key, a folder or a model that cannot be used.
+        DataError: a data set that cannot be read.
+    """
+    check_trainer_block(trainer, TrlSftConfig)
+    folder = prepare_run(run)
+    set_seed(run.seed)
+    processor = load_processor(policy.path)
+    model = load_policy(policy)
+    if sft.stage == "perception":
+        train_only(model, ("vision",))
+    elif policy.freeze_vision_tower:
+        train_only(model, ("language",))
+    args = TrlSftConfig(
+        output_dir=str(folder / "checkpoints"),
+        seed=run.seed,
+        report_to=report_to(run),
+        assistant_only_loss=True,
+        remove_unused_columns=False,
+        **trainer,
+    )
+    sft_trainer = SFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=sft_records(data, sft, run.seed),
+        processing_class=processor,
+        callbacks=[MetricsCallback(folder / "metrics.jsonl")],
+    )
+    sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
+    sft_trainer.save_model(str(folder / "policy"))
+    processor.save_pretrained(folder / "policy")
+    return folder / "policy"

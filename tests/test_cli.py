@@ -1,0 +1,221 @@
+"""The command line: what each subcommand calls, what help shows, how errors end."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from rl_avr.cli import COMMANDS, attribute_docs, main, parse_overrides
+from rl_avr.errors import ConfigError, RolloutError
+from rl_avr.settings import DemoSettings, GrpoSettings, SftSettings, load_settings
+from rollouts.config import RolloutConfig
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "transformers", "trl", "vllm", "numpy")
+TARGETS = {
+    "demo": ("rl_avr.pipeline.demo", "run_demo"),
+    "data": ("rl_avr.pipeline.data", "make_data"),
+    "sft": ("sft_warmstart.train", "train_sft"),
+    "grpo": ("rl_avr.training.grpo", "train_grpo"),
+    "eval": ("rl_avr.evaluation.runner", "evaluate"),
+    "report": ("rl_avr.pipeline.report", "write_report"),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Puts fakes in the place of the modules that do the work; runs in an empty folder."""
+    seen: list[tuple[str, tuple, dict]] = []
+
+    def fake(name):
+        return lambda *args, **kwargs: seen.append((name, args, kwargs))
+
+    for module_name, function in TARGETS.values():
+        module = types.ModuleType(module_name)
+        setattr(module, function, fake(function))
+        monkeypatch.setitem(sys.modules, module_name, module)
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return seen
+
+
+def test_every_subcommand_has_one_row():
+    assert list(COMMANDS) == ["demo", "data", "sft", "grpo", "eval", "report"]
+    assert all(command.help.endswith(".") for command in COMMANDS.values())
+
+
+def test_grpo_gets_its_sections_and_saves_the_resolved_config(calls, tmp_path):
+    (tmp_path / "a.yaml").write_text("trainer:\n  beta: 0.1\n")
+    (tmp_path / "b.yaml").write_text("trainer:\n  max_steps: 2\n")
+    (tmp_path / "c.yaml").write_text("run:\n  seed: 9\n")
+    line = ["grpo", "--config", "a.yaml", "b.yaml", "--config", "c.yaml", "--run.dir", "out"]
+    assert main([*line, "--trainer.learning_rate", "1e-5", "--trainer.temperature=0.5"]) == 0
+    ((name, args, kwargs),) = calls
+    assert (name, args) == ("train_grpo", ())
+    assert set(kwargs) == {"run", "policy", "data", "rollouts", "rewards", "trainer"}
+    assert kwargs["run"].seed == 9
+    assert kwargs["trainer"] == {
+        "beta": 0.1,
+        "max_steps": 2,
+        "learning_rate": 1e-5,
+        "temperature": 0.5,
+    }
+    saved = load_settings(GrpoSettings, [tmp_path / "out" / "config.yaml"])
+    assert saved == GrpoSettings(**kwargs)
+
+
+@pytest.mark.parametrize(
+    "stage", [["--stage", "reasoning"], ["--stage=reasoning"], ["--sft.stage", "reasoning"]]
+)
+def test_sft_takes_its_stage_in_short(calls, stage):
+    assert main(["sft", *stage]) == 0
+    ((name, _, kwargs),) = calls
+    assert name == "train_sft"
+    assert set(kwargs) == {"run", "policy", "data", "sft", "trainer"}
+    assert kwargs["sft"].stage == "reasoning"
+
+
+def test_a_wrong_stage_is_refused_by_its_full_name(calls, capsys):
+    assert main(["sft", "--stage", "both"]) == 2
+    assert "sft.stage: expected one of 'perception', 'reasoning', got 'both'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_data_eval_report_and_demo_reach_their_functions(calls, tmp_path):
+    (tmp_path / "configs" / "demo").mkdir(parents=True)
+    (tmp_path / "configs" / "demo" / "demo.yaml").write_text("run:\n  seed: 4\n")
+    assert main(["data", "--puzzles.num_train", "5"]) == 0
+    assert main(["eval", "--eval.num_samples=3"]) == 0
+    assert main(["report", "runs/x"]) == 0
+    assert main(["demo"]) == 0
+    data, evaluation, report, demo = calls
+    assert data[0] == "make_data" and data[1][1].num_train == 5
+    assert set(evaluation[2]) == {"run", "policy", "data", "rollouts", "rewards", "config"}
+    assert evaluation[2]["config"].num_samples == 3
+    assert report == ("write_report", (Path("runs/x"),), {})
+    assert isinstance(demo[1][0], DemoSettings) and demo[1][0].run.seed == 4
+    assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()
+    assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_only_the_main_process_writes(calls, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert main(["grpo", "--run.dir", "out"]) == 0
+    assert len(calls) == 1 and not (tmp_path / "out").exists()
+    monkeypatch.setenv("RANK", "0")
+    assert main(["grpo", "--run.dir", "out"]) == 0
+    assert (tmp_path / "out" / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["--run.seeed", "1"], "command line: unknown key run.seeed; nearest: run.seed, "),
+        (["--run.seed"], "command line: --run.seed: expected a value after it"),
+        (["--run.seed", "--run.dir", "a"], "command line: --run.seed: expected a value after it"),
+        (["word"], "command line: expected --key value, got 'word'"),
+        (["--config", "no.yaml"], "no.yaml: no such config file"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(calls, capsys, line, expected):
+    assert main(["grpo", *line]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"rl-avr grpo: error: {expected}")
+    assert err.count("\n") == 1 and "Traceback" not in err
+    assert calls == []
+
+
+def test_report_takes_nothing_but_a_folder(calls, capsys):
+    assert main(["report", "runs/x", "--a", "1"]) == 2
+    assert "rl-avr report: error: command line: expected a folder alone" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_errors_of_the_work_itself_and_interrupts(calls, capsys, monkeypatch):
+    def stop(error):
+        def train_grpo(**_):
+            raise error
+
+        return types.SimpleNamespace(train_grpo=train_grpo)
+
+    monkeypatch.setitem(sys.modules, "rl_avr.training.grpo", stop(RolloutError("no weights")))
+    assert main(["grpo"]) == 2
+    assert capsys.readouterr().err == "rl-avr grpo: error: no weights\n"
+    monkeypatch.setitem(sys.modules, "rl_avr.training.grpo", stop(KeyboardInterrupt()))
+    assert main(["grpo"]) == 130
+    err = capsys.readouterr().err
+    assert err == "rl-avr grpo: interrupted; run the same command again to continue\n"
+
+
+def test_overrides_take_values_with_dashes_and_equals_signs():
+    tokens = ["--a.b", "-1e-5", "--c=x=y", "--d="]
+    assert list(parse_overrides(tokens)) == [("a.b", "-1e-5"), ("c", "x=y"), ("d", "")]
+    with pytest.raises(ConfigError, match="got '--'"):
+        list(parse_overrides(["--", "a"]))
+
+
+def test_negative_numbers_pass_through_the_whole_command_line(calls):
+    assert main(["grpo", "--trainer.a", "-1", "--trainer.b", "-1e-5", "--trainer.c=-2"]) == 0
+    assert calls[0][2]["trainer"] == {"a": -1, "b": -1e-5, "c": -2}
+
+
+def test_help_lists_keys_types_choices_defaults_and_docstrings(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["sft", "--help"])
+    shown = capsys.readouterr().out
+    assert caught.value.code == 0
+    for part in (
+        "--run.seed  a whole number (0)",
+        "--policy.dtype  one of 'float32', 'bfloat16', 'float16' ('float32')",
+        "Folder or hub name of a vision-language model with its processor.",
+        "--stage is short for --sft.stage",
+        "--trainer.*",
+        "Any field of trl's SFTConfig.",
+    ):
+        assert part in shown
+
+
+def test_every_key_of_every_subcommand_is_in_its_help(capsys):
+    for name in ("data", "grpo", "eval", "demo"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert "--run.dir" in capsys.readouterr().out or name == "data"
+
+
+def test_docstrings_of_attributes_are_read():
+    docs = attribute_docs(RolloutConfig)
+    assert docs["max_model_len"] == "Longest prompt plus completion, in tokens."
+    assert "sampling" not in docs
+    assert attribute_docs(SftSettings) == {"trainer": "Any field of trl's SFTConfig."}
+
+
+ROUTES = {
+    "rl-avr grpo --help": "from rl_avr.cli import main; main(['grpo', '--help'])",
+    "rl-avr --help": "from rl_avr.cli import main; main(['--help'])",
+    "python rl_avr/grpo.py --help": (
+        "import runpy; sys.argv = ['grpo.py', '--help'];"
+        "sys.path[0] = 'rl_avr'; runpy.run_path('rl_avr/grpo.py', run_name='__main__')"
+    ),
+    "python rl_avr/sft.py --help": (
+        "import runpy; sys.argv = ['sft.py', '--help'];"
+        "sys.path[0] = 'rl_avr'; runpy.run_path('rl_avr/sft.py', run_name='__main__')"
+    ),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_help_imports_nothing_heavy(route):
+    indented = f"try:\n    {ROUTES[route]}\nexcept SystemExit as stop:\n    code = stop.code\n"
+    script = (
+        f"import sys\nsys.path.append({str(ROOT)!r})\n{indented}"
+        f"print('code', code, [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: rl-avr")
+    assert done.stdout.splitlines()[-1] == "code 0 []"
