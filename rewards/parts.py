@@ -40,6 +40,19 @@ def perception_part(parsed: ParsedCompletion, puzzle: Puzzle) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
+def perception_accuracy(parsed: ParsedCompletion, puzzle: Puzzle) -> float:
+    """Returns the share of the context's attributes that are claimed rightly.
+
+    An attribute claimed both rightly and wrongly counts as wrong; one not claimed, too.
+    """
+    verdicts: dict[tuple[str, str], bool] = {}
+    for claim in parsed.panel_claims:
+        if claim.panel.startswith("context:"):
+            key = (claim.panel, claim.attribute)
+            verdicts[key] = verdicts.get(key, True) and is_true(claim, puzzle)
+    return sum(verdicts.values()) / (len(puzzle.context) * len(ATTRIBUTES))
+
+
 def rule_part(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     """Returns the share of attributes whose rule is named rightly, once, parameter included.
 

@@ -11,12 +11,13 @@ class SamplingConfig:
     """How chains are sampled. Training wants the policy's own distribution: 1.0, no cut."""
 
     temperature: float = 1.0
+    """0 is greedy."""
     max_new_tokens: int = 128
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        check_range("temperature", self.temperature, 0, open_low=True)
+        check_range("temperature", self.temperature, 0)
         check_range("max_new_tokens", self.max_new_tokens, 1)
         check_range("top_p", self.top_p, 0, 1, open_low=True)
 

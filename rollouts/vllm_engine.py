@@ -5,8 +5,10 @@ ids it used, which the trainer compares with its own. Image placeholders and oth
 vision tokens are banned, or a sampled one would break the next forward pass.
 
 vLLM's CPU backend repacks linear weights and drops the originals, so weights are
-replaced through its layer-wise reload. Afterwards the prefix cache, the encoder's
-cache and the processor's cache are emptied: each holds values of the old weights.
+replaced through its layer-wise reload. The reload does not visit an output head that
+is tied to the input embedding, whose packed copy would stay as it was: it is packed
+again here. Afterwards the prefix cache, the encoder's cache and the processor's cache
+are emptied: each holds values of the old weights.
 """
 
 import logging
@@ -97,6 +99,7 @@ class VllmEngine:
     def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Replaces the weights in place and empties every cache that depends on them."""
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights})
+        self._llm.apply_model(_repack_output_head)
         self._llm.reset_prefix_cache()
         self._llm.llm_engine.engine_core.reset_encoder_cache()
         self._llm.llm_engine.reset_mm_cache()
@@ -152,6 +155,14 @@ class VllmEngine:
         return Completion(text, tuple(sample.token_ids), logprobs, reason, self.weights_version)
 
 
+def _repack_output_head(model: torch.nn.Module) -> None:
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
+
+
 def _load(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
     _set_environment(config)
     try:
@@ -193,7 +204,7 @@ def _set_environment(config: RolloutConfig) -> None:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
     }
     for name, value in defaults.items():

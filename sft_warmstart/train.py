@@ -10,6 +10,7 @@ from trl import SFTTrainer
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
+from rl_avr.modeling.small_policy import ensure_small_policy
 from rl_avr.training.trainer_block import check_trainer_block
 from rl_avr.training.config import DataConfig, RunConfig
 from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
@@ -37,6 +38,7 @@ def train_sft(
     check_trainer_block(trainer, TrlSftConfig)
     folder = prepare_run(run)
     set_seed(run.seed)
+    ensure_small_policy(policy)
     processor = load_processor(policy.path)
     model = load_policy(policy)
     if sft.stage == "perception":

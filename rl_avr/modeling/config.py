@@ -1,23 +1,11 @@
 """Settings of policies: which one, how it is loaded, which parts are trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rl_avr.errors import check_range
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The policy to train or to measure."""
-
-    path: str = ""
-    """Folder or hub name of a vision-language model with its processor."""
-    dtype: Dtype = "float32"
-    """Precision of the weights in memory."""
-    freeze_vision_tower: bool = True
-    """Keep the vision tower and its connector as they are."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +34,19 @@ class SmallPolicyConfig:
         for name, value in vars(self).items():
             if name != "seed":
                 check_range(name, value, 1)
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The policy to train or to measure."""
+
+    path: str = ""
+    """Folder or hub name of a vision-language model with its processor."""
+    dtype: Dtype = "float32"
+    """Precision of the weights in memory."""
+    freeze_vision_tower: bool = True
+    """Keep the vision tower and its connector as they are."""
+    make_small: bool = False
+    """Make a new small policy in `path` first, where there is none yet."""
+    small: SmallPolicyConfig = field(default_factory=SmallPolicyConfig)
+    """Shape of that small policy."""

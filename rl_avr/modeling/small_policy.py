@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_avr.errors import ConfigError
-from rl_avr.modeling.config import SmallPolicyConfig
+from rl_avr.modeling.config import PolicyConfig, SmallPolicyConfig
 from rl_avr.modeling.tokenizer import build_tokenizer
 
 _HEAD_SIZE = 32
@@ -74,6 +74,13 @@ def build_small_policy(config: SmallPolicyConfig) -> tuple[Any, Any]:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, _processor(config, tokenizer)
+
+
+def ensure_small_policy(policy: PolicyConfig) -> None:
+    """Makes the policy's folder where `make_small` asks for it and there is none yet."""
+    folder = Path(policy.path)
+    if policy.make_small and not (folder / "processor_config.json").is_file():
+        save_small_policy(policy.small, folder)
 
 
 def save_small_policy(config: SmallPolicyConfig, folder: Path) -> None:

@@ -1,0 +1,93 @@
+"""Collects what a run left in its folder and writes report.html."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rewards.parts import is_true
+from rl_avr.contracts import CHOICE_LETTERS, Puzzle
+from rl_avr.errors import DataError
+from rl_avr.parsing import parse
+from rl_avr.reporting.page import Chain, Example, Mark, Report, render_report
+from rl_avr.reporting.sinks import read_metrics
+
+_NUM_EXAMPLES = 8
+
+
+def write_report(folder: Path) -> Path:
+    """Writes report.html from what is there; returns its path.
+
+    Raises:
+        DataError: no such folder, or a file in it cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such run folder; expected one that a run has written")
+    results = _json(folder / "results.json")
+    metrics = folder / "metrics.jsonl"
+    config = folder / "config.yaml"
+    page = render_report(
+        Report(
+            title=f"rl_avr: {folder.name}",
+            results={k: v for k, v in results.items() if k != "seconds"},
+            seconds=results.get("seconds", {}),
+            metrics=read_metrics(metrics) if metrics.is_file() else [],
+            examples=examples(folder),
+            config_text=config.read_text() if config.is_file() else "",
+            versions=_json(folder / "versions.json"),
+        )
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def examples(folder: Path) -> tuple[Example, ...]:
+    """Returns puzzles with the greedy chain before and after, of every kind of outcome.
+
+    Kinds take turns: wrong then right, right then right, wrong then wrong, right then
+    wrong; so a run in which most puzzles got better shows the others too.
+    """
+    before, after = (folder / name / "greedy.jsonl" for name in ("eval_warm", "eval_grpo"))
+    if not (before.is_file() and after.is_file()):
+        return ()
+    kinds: dict[tuple[bool, bool], list[Example]] = {}
+    for old, new in zip(_rows(before), _rows(after), strict=True):
+        puzzle = Puzzle.from_json(old["puzzle"])
+        example = Example(puzzle, chain(old, puzzle), chain(new, puzzle))
+        kinds.setdefault((example.before.is_correct, example.after.is_correct), []).append(example)
+    order = [(False, True), (True, True), (False, False), (True, False)]
+    turns = [kinds.get(kind, [])[turn : turn + 1] for turn in range(_NUM_EXAMPLES) for kind in order]
+    return tuple(example for turn in turns for example in turn)[:_NUM_EXAMPLES]
+
+
+def chain(row: dict[str, Any], puzzle: Puzzle) -> Chain:
+    """Returns a recorded group's first chain with every claim marked right or wrong."""
+    completion = row["completions"][0]
+    text = completion["text"]
+    parsed = parse(text, len(puzzle.choices), completion["finish_reason"])
+    marks = [Mark(c.span.start, c.span.end, is_true(c, puzzle)) for c in parsed.panel_claims]
+    marks += [Mark(c.span.start, c.span.end, c.rule in puzzle.rules) for c in parsed.rule_claims]
+    choice = parsed.choice_index
+    return Chain(
+        text=text,
+        marks=tuple(sorted(marks, key=lambda mark: mark.start)),
+        choice_letter=None if choice is None else CHOICE_LETTERS[choice],
+        is_correct=completion["parts"]["choice"] == 1.0,
+        parts={"total": completion["total"], **completion["parts"]},
+    )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise DataError(f"{path}: expected one JSON object a line; got: {error}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: expected JSON; got: {error}") from error
