@@ -33,10 +33,14 @@ bench: env  ## run every benchmark (NAME=grpo for one)
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 warm-policy: env  ## train the small warm policy that the demo starts from
-	$(BIN)/rl-avr warm-policy
+	$(BIN)/rl-avr data --config configs/warm_policy/data.yaml
+	$(BIN)/rl-avr sft --config configs/warm_policy/sft.yaml
+	rm -rf assets/warm_policy && cp -r runs/warm_policy/policy assets/warm_policy
+	cp runs/warm_policy/metrics.jsonl assets/warm_policy/train_log.jsonl
+	cp runs/warm_policy/config.yaml assets/warm_policy/train_config.yaml
 
-report: env  ## write the report of the last run
-	$(BIN)/rl-avr report
+report: env  ## write the report of a run again (RUN=runs/demo)
+	$(BIN)/rl-avr report $(or $(RUN),runs/demo)
 
 # Only a changed lock is written; the environment then counts as unfinished, so the next `make env`
 # builds it anew from that lock.

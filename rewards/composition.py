@@ -46,7 +46,5 @@ def score(parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig) -> Sco
 def grade(group: RolloutGroup, config: RewardConfig) -> GradedGroup:
     """Returns a rollout group with each completion parsed and scored."""
     puzzle = group.prompt.puzzle
-    parsed = tuple(
-        parse(c.text, len(puzzle.choices), c.finish_reason) for c in group.completions
-    )
+    parsed = tuple(parse(c.text, len(puzzle.choices), c.finish_reason) for c in group.completions)
     return GradedGroup(group, parsed, tuple(score(p, puzzle, config) for p in parsed))

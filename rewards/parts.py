@@ -3,7 +3,7 @@
 Each returns a number in [0, 1], or None where it cannot judge.
 """
 
-from rl_avr.contracts import Panel, PanelClaim, ParsedCompletion, Puzzle
+from rl_avr.contracts import Panel, PanelClaim, ParsedCompletion, Puzzle, VerdictClaim
 from rl_avr.puzzles.grammar import ATTRIBUTES, level
 
 
@@ -70,6 +70,12 @@ def rule_part(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
 def is_true(claim: PanelClaim, puzzle: Puzzle) -> bool:
     """Returns whether a claim agrees with the state; `missing` means the right answer."""
     return level(claimed_panel(claim.panel, puzzle), claim.attribute) == claim.value
+
+
+def is_right_verdict(claim: VerdictClaim, puzzle: Puzzle) -> bool:
+    """Returns whether a verdict about a choice's attribute agrees with the right answer."""
+    value = level(puzzle.choices[claim.choice_index], claim.attribute)
+    return claim.fits == (value == level(puzzle.answer, claim.attribute))
 
 
 def claimed_panel(name: str, puzzle: Puzzle) -> Panel:

@@ -47,6 +47,6 @@ def decode_image(raw: bytes, where: str = "image") -> Image.Image:
         return Image.open(io.BytesIO(raw)).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"{where}: expected an image that Pillow can read (PNG, JPEG, …); got {len(raw)} bytes: "
-            f"{error}"
+            f"{where}: expected an image that Pillow can read (PNG, JPEG, …); "
+            f"got {len(raw)} bytes: {error}"
         ) from error

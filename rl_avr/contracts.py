@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 CHOICE_LETTERS = "ABCDEFGH"
 
-ParseStatus = Literal["ok", "truncated", "no_answer", "several_answers", "not_a_choice", "malformed"]
+ParseStatus = Literal[
+    "ok", "truncated", "no_answer", "several_answers", "not_a_choice", "malformed"
+]
 PromptKind = Literal["perception", "cot"]
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -195,6 +197,16 @@ class RuleClaim:
 
 
 @dataclass(frozen=True)
+class VerdictClaim:
+    """A statement that one attribute of a choice fits the missing panel, or does not."""
+
+    choice_index: int
+    attribute: str
+    fits: bool
+    span: Span
+
+
+@dataclass(frozen=True)
 class ParsedCompletion:
     """What a completion says, without judgement.
 
@@ -202,6 +214,7 @@ class ParsedCompletion:
         status: `ok` when every section is there, in order, with one answer.
         panel_claims: in the order of the text; a repeated claim appears twice.
         rule_claims: in the order of the text.
+        verdict_claims: in the order of the text.
         choice_index: index of the chosen letter, or None without exactly one answer.
         sections: names of the sections found, in the order of the text.
     """
@@ -209,6 +222,7 @@ class ParsedCompletion:
     status: ParseStatus
     panel_claims: tuple[PanelClaim, ...]
     rule_claims: tuple[RuleClaim, ...]
+    verdict_claims: tuple[VerdictClaim, ...]
     choice_index: int | None
     sections: tuple[str, ...]
 

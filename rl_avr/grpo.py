@@ -15,6 +15,7 @@ def run(settings: GrpoSettings) -> None:
         data=settings.data,
         rollouts=settings.rollouts,
         rewards=settings.rewards,
+        credit=settings.credit,
         trainer=settings.trainer,
     )
 

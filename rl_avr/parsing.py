@@ -17,12 +17,15 @@ from rl_avr.contracts import (
     ParseStatus,
     RuleClaim,
     Span,
+    VerdictClaim,
 )
 
 ATTRIBUTE_ORDER = tuple(prompts.ATTRIBUTE_LABELS)
 
 _LABELS = {label: name for name, label in prompts.ATTRIBUTE_LABELS.items()}
-_ATTRIBUTE_LINE = re.compile(r"(Type:|Size:|Color:) ([^|>]+) \| ([^|>]+) \| ([^|>]+) -> (.+) -> (\S+)")
+_ATTRIBUTE_LINE = re.compile(
+    r"(Type:|Size:|Color:) ([^|>]+) \| ([^|>]+) \| ([^|>]+) -> (.+) -> (\S+)"
+)
 _CHOICE_LINE = re.compile(r"([A-H]): (\S+ (?:yes|no)(?:, \S+ (?:yes|no)){0,2})")
 _ANSWER_LINE = re.compile(r"###\s*Answer:[ \t]*(.*)")
 _WORD = re.compile(r"\S+")
@@ -31,6 +34,14 @@ _WORD = re.compile(r"\S+")
 class _Line(NamedTuple):
     text: str
     start: int
+
+
+class _Found(NamedTuple):
+    """The claims found so far."""
+
+    panels: list[PanelClaim]
+    rules: list[RuleClaim]
+    verdicts: list[VerdictClaim]
 
 
 def parse(text: str, num_choices: int, finish_reason: FinishReason = "stop") -> ParsedCompletion:
@@ -46,8 +57,7 @@ def parse(text: str, num_choices: int, finish_reason: FinishReason = "stop") -> 
         num_choices: how many letters are choices.
         finish_reason: why the engine stopped.
     """
-    claims: list[PanelClaim] = []
-    rules: list[RuleClaim] = []
+    claims = _Found([], [], [])
     sections: list[str] = []
     answers: list[str] = []
     for line in _lines(text):
@@ -56,13 +66,20 @@ def parse(text: str, num_choices: int, finish_reason: FinishReason = "stop") -> 
             answers.append(found[1].strip())
         elif line.text.strip() == prompts.PREFIX:
             sections.append("prefix")
-        elif section := _panel_section(line, claims, rules):
+        elif section := _panel_section(line, claims):
             sections.append(section)
         elif line.text.strip():
             sections.append("other")
     choice = _choice_index(answers, num_choices)
     status = _status(sections, answers, choice, finish_reason)
-    return ParsedCompletion(status, tuple(claims), tuple(rules), choice, tuple(sections))
+    return ParsedCompletion(
+        status,
+        tuple(claims.panels),
+        tuple(claims.rules),
+        tuple(claims.verdicts),
+        choice,
+        tuple(sections),
+    )
 
 
 def _lines(text: str) -> list[_Line]:
@@ -73,10 +90,10 @@ def _lines(text: str) -> list[_Line]:
     return lines
 
 
-def _panel_section(line: _Line, claims: list[PanelClaim], rules: list[RuleClaim]) -> str | None:
+def _panel_section(line: _Line, claims: _Found) -> str | None:
     """Adds a line's claims; returns the section's name, or None where it is none."""
     if found := _ATTRIBUTE_LINE.fullmatch(line.text):
-        return _attribute_section(line, found, claims, rules)
+        return _attribute_section(line, found, claims)
     if line.text.startswith(f"{prompts.MISSING_LABEL} "):
         return _missing_section(line, claims)
     if found := _CHOICE_LINE.fullmatch(line.text):
@@ -84,42 +101,46 @@ def _panel_section(line: _Line, claims: list[PanelClaim], rules: list[RuleClaim]
     return None
 
 
-def _attribute_section(
-    line: _Line, found: re.Match[str], claims: list[PanelClaim], rules: list[RuleClaim]
-) -> str | None:
+def _attribute_section(line: _Line, found: re.Match[str], claims: _Found) -> str | None:
     attribute = _LABELS[found[1]]
-    words = [(m[0], found.start(g) + m.start()) for g in (2, 3, 4) for m in _WORD.finditer(found[g])]
+    words = [
+        (m[0], found.start(g) + m.start()) for g in (2, 3, 4) for m in _WORD.finditer(found[g])
+    ]
     counts = [len(found[group].split()) for group in (2, 3, 4)]
     rule = prompts.rule_of_phrase(attribute, found[5])
     new = _claims([f"context:{i}" for i in range(8)], [attribute] * 8, words, line.start)
     ninth = _claims(["missing"], [attribute], [(found[6], found.start(6))], line.start)
     if counts != [3, 3, 2] or rule is None or new is None or ninth is None:
         return None
-    claims += [*new, *ninth]
+    claims.panels.extend([*new, *ninth])
     start = line.start + found.start(5)
-    rules.append(RuleClaim(rule, Span(start, start + len(found[5]))))
+    claims.rules.append(RuleClaim(rule, Span(start, start + len(found[5]))))
     return attribute
 
 
-def _missing_section(line: _Line, claims: list[PanelClaim]) -> str | None:
+def _missing_section(line: _Line, claims: _Found) -> str | None:
     offset = len(prompts.MISSING_LABEL)
     words = [(m[0], offset + m.start()) for m in _WORD.finditer(line.text[offset:])]
     new = _claims(["missing"] * 3, list(ATTRIBUTE_ORDER), words, line.start)
     if new is None:
         return None
-    claims += new
+    claims.panels.extend(new)
     return "missing"
 
 
-def _choice_section(line: _Line, found: re.Match[str], claims: list[PanelClaim]) -> str | None:
-    words = [(m[0], found.start(2) + m.start()) for m in _WORD.finditer(found[2])][::2]
+def _choice_section(line: _Line, found: re.Match[str], claims: _Found) -> str | None:
+    words = [(m[0], found.start(2) + m.start()) for m in _WORD.finditer(found[2])]
+    values, verdicts = words[::2], words[1::2]
+    attributes = ATTRIBUTE_ORDER[: len(values)]
     index = CHOICE_LETTERS.index(found[1])
-    new = _claims(
-        [f"choice:{index}"] * len(words), list(ATTRIBUTE_ORDER[: len(words)]), words, line.start
-    )
+    new = _claims([f"choice:{index}"] * len(values), attributes, values, line.start)
     if new is None:
         return None
-    claims += new
+    claims.panels.extend(new)
+    for attribute, (word, offset) in zip(attributes, verdicts, strict=True):
+        verdict = word.rstrip(",")
+        span = Span(line.start + offset, line.start + offset + len(verdict))
+        claims.verdicts.append(VerdictClaim(index, attribute, verdict == prompts.FITS, span))
     return f"choice:{index}"
 
 

@@ -20,7 +20,7 @@ from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.puzzles.config import PuzzleConfig
-from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rollouts.config import RolloutConfig
 from sft_warmstart.config import SftConfig
 
@@ -60,6 +60,7 @@ class GrpoSettings:
     data: DataConfig = field(default_factory=DataConfig)
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
+    credit: CreditConfig = field(default_factory=CreditConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Any field of trl's GRPOConfig."""
 

@@ -8,9 +8,7 @@ from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 
 
-def make_engine(
-    config: RolloutConfig, path: str, dtype: str, processor: Any, seed: int
-) -> Engine:
+def make_engine(config: RolloutConfig, path: str, dtype: str, processor: Any, seed: int) -> Engine:
     """Returns the engine that the config names, with the policy in it.
 
     Raises:

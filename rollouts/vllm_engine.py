@@ -149,9 +149,12 @@ class VllmEngine:
 
     def _completion(self, sample: Any, text: str) -> Completion:
         logprobs = tuple(
-            step[token].logprob for step, token in zip(sample.logprobs, sample.token_ids, strict=True)
+            step[token].logprob
+            for step, token in zip(sample.logprobs, sample.token_ids, strict=True)
         )
-        reason: FinishReason = sample.finish_reason if sample.finish_reason in ("stop", "length") else "abort"
+        reason: FinishReason = (
+            sample.finish_reason if sample.finish_reason in ("stop", "length") else "abort"
+        )
         return Completion(text, tuple(sample.token_ids), logprobs, reason, self.weights_version)
 
 
@@ -193,9 +196,7 @@ def _load(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
             **({"distributed_executor_backend": "external_launcher"} if ranks > 1 else {}),
         )
     except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise RolloutError(
-            f"vLLM cannot load the policy {path} in {dtype}: {error}"
-        ) from error
+        raise RolloutError(f"vLLM cannot load the policy {path} in {dtype}: {error}") from error
 
 
 def _set_environment(config: RolloutConfig) -> None:

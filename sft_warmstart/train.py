@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
@@ -11,11 +11,23 @@ from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
-from rl_avr.training.trainer_block import check_trainer_block
 from rl_avr.training.config import DataConfig, RunConfig
 from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
+from rl_avr.training.trainer_block import check_trainer_block
 from sft_warmstart.config import SftConfig
 from sft_warmstart.records import sft_records
+
+
+class _StopAfter(TrainerCallback):
+    """Ends training after a number of steps; 0 never does."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Asks the trainer to stop."""
+        if self._steps and state.global_step >= self._steps:
+            control.should_training_stop = True
 
 
 def train_sft(
@@ -58,7 +70,7 @@ def train_sft(
         args=args,
         train_dataset=sft_records(data, sft, run.seed),
         processing_class=processor,
-        callbacks=[MetricsCallback(folder / "metrics.jsonl")],
+        callbacks=[MetricsCallback(folder / "metrics.jsonl"), _StopAfter(sft.stop_after_steps)],
     )
     sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
     sft_trainer.save_model(str(folder / "policy"))

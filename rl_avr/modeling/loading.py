@@ -56,7 +56,8 @@ def _check_folder(path: str) -> None:
     if _looks_local(path) and not Path(path).is_dir():
         raise ConfigError(
             f"policy.path {path}: no such folder (from {Path.cwd()}); expected a model folder with "
-            "config.json, weights and a processor, or a hub name such as Qwen/Qwen2.5-VL-3B-Instruct"
+            "config.json, weights and a processor, or a hub name such as "
+            "Qwen/Qwen2.5-VL-3B-Instruct"
         )
 
 

@@ -13,6 +13,7 @@ from rl_avr.pipeline.steps import Step, run_steps
 from rl_avr.reporting.tables import results_table
 from rl_avr.settings import DemoSettings, EvalSettings, load_settings
 
+_ACCELERATE = Path("configs/accelerate/single_cpu.yaml")
 _POLICIES = {"warm": "eval_warm", "grpo": "eval_grpo"}
 
 
@@ -54,8 +55,8 @@ def demo_steps(settings: DemoSettings) -> tuple[Step, ...]:
     stage_1 = command("sft", "sft_perception.yaml", *in_folder("sft_perception"))
     new_policy = ("--policy.path", str(run / "new_policy"))
     stage_2 = command("sft", "sft_reasoning.yaml", *in_folder("sft_reasoning"))
-    grpo = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "rl_avr/grpo.py")
-    grpo_config = ("--config", str(configs / "grpo.yaml"), "--run.dir", str(run))
+    launch = ("-m", "accelerate.commands.launch", "--config_file", str(_ACCELERATE))
+    grpo = (*launch, "rl_avr/grpo.py", "--config", str(configs / "grpo.yaml"))
     warm = command("eval", "eval.yaml", *in_folder("eval_warm"))
     after = command("eval", "eval.yaml", *in_folder("eval_grpo"))
     return (
@@ -67,7 +68,7 @@ def demo_steps(settings: DemoSettings) -> tuple[Step, ...]:
             (*stage_2, "--policy.path", str(perception)),
         ),
         Step("eval_warm", "Evaluation of the warm start", warm),
-        Step("grpo", "GRPO", (*grpo, *grpo_config, "--run.seed", seed, *data)),
+        Step("grpo", "GRPO", (*grpo, "--run.dir", str(run), "--run.seed", seed, *data)),
         Step(
             "eval_grpo",
             "Evaluation after GRPO",

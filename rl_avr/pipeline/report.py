@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rewards.parts import is_true
 from rl_avr.contracts import CHOICE_LETTERS, Puzzle
 from rl_avr.errors import DataError
 from rl_avr.parsing import parse
 from rl_avr.reporting.page import Chain, Example, Mark, Report, render_report
 from rl_avr.reporting.sinks import read_metrics
+from rl_avr.training.credit import judged_claims
 
 _NUM_EXAMPLES = 8
 
@@ -56,7 +56,9 @@ def examples(folder: Path) -> tuple[Example, ...]:
         example = Example(puzzle, chain(old, puzzle), chain(new, puzzle))
         kinds.setdefault((example.before.is_correct, example.after.is_correct), []).append(example)
     order = [(False, True), (True, True), (False, False), (True, False)]
-    turns = [kinds.get(kind, [])[turn : turn + 1] for turn in range(_NUM_EXAMPLES) for kind in order]
+    turns = [
+        kinds.get(kind, [])[turn : turn + 1] for turn in range(_NUM_EXAMPLES) for kind in order
+    ]
     return tuple(example for turn in turns for example in turn)[:_NUM_EXAMPLES]
 
 
@@ -65,8 +67,7 @@ def chain(row: dict[str, Any], puzzle: Puzzle) -> Chain:
     completion = row["completions"][0]
     text = completion["text"]
     parsed = parse(text, len(puzzle.choices), completion["finish_reason"])
-    marks = [Mark(c.span.start, c.span.end, is_true(c, puzzle)) for c in parsed.panel_claims]
-    marks += [Mark(c.span.start, c.span.end, c.rule in puzzle.rules) for c in parsed.rule_claims]
+    marks = [Mark(c.start, c.end, c.is_true) for c in judged_claims(parsed, puzzle)]
     choice = parsed.choice_index
     return Chain(
         text=text,

@@ -62,7 +62,9 @@ def run_steps(steps: Sequence[Step], folder: Path) -> dict[str, float]:
             continue
         print(f"\n{heading}\n    {_readable(step.command)}", flush=True)
         started = time.monotonic()
-        code = subprocess.run(_with_python(step.command), env=_environment(), check=False).returncode
+        code = subprocess.run(
+            _with_python(step.command), env=_environment(), check=False
+        ).returncode
         if code != 0:
             raise StepError(
                 f"step {step.name!r} failed with exit code {code}; its message stands above. The "

@@ -22,6 +22,8 @@ def iraven_choices(answer: Panel, rng: random.Random) -> tuple[tuple[Panel, ...]
         for name in ATTRIBUTES
     ]
     angle = answer.entities[0].angle
-    panels = [single(dict(zip(ATTRIBUTES, levels)), angle) for levels in product(*options)]
+    panels = [
+        single(dict(zip(ATTRIBUTES, levels, strict=True)), angle) for levels in product(*options)
+    ]
     rng.shuffle(panels)
     return tuple(panels), panels.index(answer)

@@ -44,7 +44,9 @@ def render_puzzle(puzzle: Puzzle, config: RenderConfig) -> np.ndarray:
     tiles.append(((2, 2), _tile(None, side, "?")))
     for i, panel in enumerate(puzzle.choices):
         letter = CHOICE_LETTERS[i] if config.has_letters else None
-        tiles.append(((3 + i // GRID_COLUMNS, i % GRID_COLUMNS), _tile(_entity(panel), side, letter)))
+        tiles.append(
+            ((3 + i // GRID_COLUMNS, i % GRID_COLUMNS), _tile(_entity(panel), side, letter))
+        )
     for (row, column), tile in tiles:
         canvas[row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
     return canvas

@@ -10,7 +10,7 @@ Source: RAVEN (Zhang et al. 2019), section 3 and the released generator.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 from rl_avr.contracts import Rule
 from rl_avr.puzzles.grammar import LEVELS
@@ -41,7 +41,7 @@ def all_rules(attribute: str) -> tuple[Rule, ...]:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def rows_of(rule: Rule) -> tuple[Row, ...]:
     """Returns every row of three levels that obeys `rule` on its own.
 

@@ -18,12 +18,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rl_avr.metric_names import (
+    COMPLETION_LENGTH,
+    ENTROPY,
+    PARITY_GAP,
+    REWARD,
+    REWARD_PARTS,
+    REWARD_STD,
+    ZERO_STD_SHARE,
+    reward_part,
+)
 from rl_avr.reporting.tables import Results, is_number, metric_names, policy_names
 
 Row = Mapping[str, Any]
 FigureFormat = Literal["svg", "png"]
 
-REWARD_PARTS = ("choice", "format", "perception", "rule", "total")
 CHANCE = 1 / 8
 """Share of right answers of a policy that draws one of the eight choices blindly."""
 
@@ -74,32 +83,32 @@ def moving_average(values_S: np.ndarray, window: int) -> np.ndarray:
 
 def reward_curves(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws the mean of each reward part over the steps, with its moving average."""
-    names = {f"rewards/{part}/mean": part for part in REWARD_PARTS}
-    if not series(rows, "rewards/total/mean")[0].size:
-        del names["rewards/total/mean"]
-        names["reward"] = "total"
+    names = {reward_part(part): part for part in REWARD_PARTS}
+    if not series(rows, reward_part("total"))[0].size:
+        del names[reward_part("total")]
+        names[REWARD] = "total"
     return _lines(rows, names, "mean reward", fmt)
 
 
 def spread_curves(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws how far rewards differ inside a group, and the share of groups without any spread."""
-    names = {"reward_std": "reward spread", "frac_reward_zero_std": "groups without spread"}
+    names = {REWARD_STD: "reward spread", ZERO_STD_SHARE: "groups without spread"}
     return _lines(rows, names, "spread / share", fmt)
 
 
 def gap_curve(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws how far the log-probabilities of the sampling engine and of the policy differ."""
-    return _lines(rows, {"sampling/parity_gap": "gap"}, "gap in log-probability, nats", fmt)
+    return _lines(rows, {PARITY_GAP: "gap"}, "gap in log-probability, nats", fmt)
 
 
 def length_curve(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws the mean length of the completions."""
-    return _lines(rows, {"completions/mean_length": "length"}, "length, tokens", fmt)
+    return _lines(rows, {COMPLETION_LENGTH: "length"}, "length, tokens", fmt)
 
 
 def entropy_curve(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws the policy's mean entropy over the tokens it sampled."""
-    return _lines(rows, {"entropy": "entropy"}, "entropy, nats per token", fmt)
+    return _lines(rows, {ENTROPY: "entropy"}, "entropy, nats per token", fmt)
 
 
 def accuracy_bars(results: Results, fmt: FigureFormat = "svg") -> bytes | None:

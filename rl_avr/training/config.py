@@ -36,3 +36,15 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Checks the ranges."""
         check_range("num_puzzles", self.num_puzzles, 0)
+
+
+@dataclass(frozen=True)
+class CreditConfig:
+    """How advantages reach single tokens."""
+
+    claim_weight: float = 0.0
+    """Weight of a claim's own truth on its tokens; 0 is plain GRPO."""
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        check_range("claim_weight", self.claim_weight, 0)

@@ -10,14 +10,14 @@ from transformers import set_seed
 from trl import GRPOConfig
 
 from rewards.config import RewardConfig
+from rl_avr.chat import banned_token_ids, user_messages
 from rl_avr.collector import Collector
 from rl_avr.contracts import Prompt
 from rl_avr.errors import ConfigError
-from rl_avr.chat import banned_token_ids, user_messages
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
-from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
@@ -26,7 +26,15 @@ from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from rollouts.engines import make_engine
 
-_OURS = ("use_vllm", "temperature", "top_p", "top_k", "min_p", "max_completion_length", "use_liger_kernel")
+_OURS = (
+    "use_vllm",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_completion_length",
+    "use_liger_kernel",
+)
 """Fields of trl's config that the `rollouts` block decides, or that the seams cannot serve."""
 
 
@@ -37,6 +45,7 @@ def train_grpo(
     data: DataConfig,
     rollouts: RolloutConfig,
     rewards: RewardConfig,
+    credit: CreditConfig,
     trainer: dict[str, Any],
 ) -> Path:
     """Trains with GRPO and writes the policy; returns the policy's folder.
@@ -51,29 +60,59 @@ def train_grpo(
     folder = prepare_run(run)
     set_seed(run.seed)
     prompts = read_prompts(data)
+    args.report_to = report_to(run)
+    grpo_trainer = make_trainer(
+        folder=folder,
+        args=args,
+        run=run,
+        policy=policy,
+        prompts=prompts,
+        rollouts=rollouts,
+        rewards=rewards,
+        credit=credit,
+    )
+    with grpo_trainer.collector.engine:
+        grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
+        grpo_trainer.save_model(str(folder / "policy"))
+    if grpo_trainer.accelerator.is_main_process:
+        grpo_trainer.processing_class.save_pretrained(folder / "policy")
+    return folder / "policy"
+
+
+def make_trainer(
+    *,
+    folder: Path,
+    args: GRPOConfig,
+    run: RunConfig,
+    policy: PolicyConfig,
+    prompts: list[Prompt],
+    rollouts: RolloutConfig,
+    rewards: RewardConfig,
+    credit: CreditConfig,
+) -> AvrGrpoTrainer:
+    """Returns the trainer with its policy, engine and collector, ready to train.
+
+    Raises:
+        ConfigError: a model that cannot be used.
+        RolloutError: the engine cannot be loaded.
+    """
     processor = load_processor(policy.path)
     model = load_policy(policy)
     if policy.freeze_vision_tower:
         train_only(model, ("language",))
-    args.report_to = report_to(run)
-    grpo_trainer = AvrGrpoTrainer(
+    return AvrGrpoTrainer(
         model=model,
         args=args,
-        train_dataset=_dataset(prompts),
+        train_dataset=grpo_dataset(prompts),
         processing_class=processor,
         callbacks=[MetricsCallback(folder / "metrics.jsonl")],
         prompts={prompt.prompt_id: prompt for prompt in prompts},
         make_collector=_collector_maker(run, policy, rollouts, rewards, processor),
         banned_token_ids=banned_token_ids(processor),
         parity_max_mean_gap=rollouts.parity_max_mean_gap,
+        claim_weight=credit.claim_weight,
         rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
     )
-    with grpo_trainer.collector.engine:
-        grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
-        grpo_trainer.save_model(str(folder / "policy"))
-    if grpo_trainer.accelerator.is_main_process:
-        processor.save_pretrained(folder / "policy")
-    return folder / "policy"
 
 
 def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, Any]) -> GRPOConfig:
@@ -115,8 +154,8 @@ def check_batch_shape(args: GRPOConfig) -> None:
         return
     raise ConfigError(
         f"trainer.num_generations {group} does not divide trainer.per_device_train_batch_size "
-        f"{rows}, so a group would be split; expected num_generations one of {_fitting(rows)}, or a batch "
-        f"size of {group * max(1, rows // group)} or {group * (rows // group + 1)}"
+        f"{rows}, so a group would be split; expected num_generations one of {_fitting(rows)}, or "
+        f"a batch size of {group * max(1, rows // group)} or {group * (rows // group + 1)}"
     )
 
 
@@ -131,7 +170,8 @@ def _fitting(rows: int) -> list[int]:
     return [k for k in range(2, rows + 1) if rows % k == 0]
 
 
-def _dataset(prompts: list[Prompt]) -> Dataset:
+def grpo_dataset(prompts: list[Prompt]) -> Dataset:
+    """Returns the rows that trl's trainer samples from: id, messages and image."""
     message = {"role": Value("string"), "content": Value("string")}
     return Dataset.from_dict(
         {

@@ -6,7 +6,8 @@ What is wrapped, and why (a contract test names each seam and its signature):
                                         of its own that corrupts image prompts; `use_vllm` is
                                         set afterwards, as trl's importance correction and old
                                         logprobs depend on it
-    _generate_and_score_completions     collects the batch's graded groups first; checks parity
+    _generate_and_score_completions     collects the batch's graded groups first; afterwards checks
+                                        parity and adds the credit of claims to the advantages
     _generate_single_turn               returns the collected ids and logprobs
     _calculate_rewards                  returns the collected scores, one column a part
 """
@@ -23,10 +24,10 @@ from rewards.composition import REWARDS
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
+from rl_avr.metric_names import PARITY_GAP
 from rl_avr.modeling.weights import mask_logits, named_weights
+from rl_avr.training.credit import group_token_credit
 from rollouts.recorder import append_groups
-
-PARITY_METRIC = "sampling/parity_gap"
 
 
 class AvrGrpoTrainer(GRPOTrainer):
@@ -37,6 +38,7 @@ class AvrGrpoTrainer(GRPOTrainer):
         make_collector: builds the collector; called once the process group is up.
         banned_token_ids: never sampled, and never given probability by the policy.
         parity_max_mean_gap: largest mean |engine logprob - policy logprob|.
+        claim_weight: weight of the token-level credit of claims; 0 leaves trl's advantages.
         rollouts_path: where graded groups are recorded.
         kwargs: of `trl.GRPOTrainer`, less the reward functions.
     """
@@ -48,6 +50,7 @@ class AvrGrpoTrainer(GRPOTrainer):
         make_collector: Callable[[], Collector],
         banned_token_ids: Sequence[int],
         parity_max_mean_gap: float,
+        claim_weight: float,
         rollouts_path: Path,
         **kwargs: Any,
     ) -> None:
@@ -56,6 +59,7 @@ class AvrGrpoTrainer(GRPOTrainer):
         self.reward_weights = torch.tensor([1.0] + [0.0] * len(REWARDS))
         self._prompts = prompts
         self._parity_max_mean_gap = parity_max_mean_gap
+        self._claim_weight = claim_weight
         self._rollouts_path = rollouts_path
         self._groups: list[GradedGroup] = []
         self._last_synced_step = -1
@@ -81,7 +85,16 @@ class AvrGrpoTrainer(GRPOTrainer):
         append_groups(self._rollouts_path, self._groups, step=self.state.global_step)
         output = super()._generate_and_score_completions(inputs)
         self._check_parity(output)
+        if self._claim_weight > 0:
+            output["advantages"] = self._with_claim_credit(output)
         return output
+
+    def _with_claim_credit(self, output: dict[str, Any]) -> torch.Tensor:
+        """Returns (B, T): each completion's advantage plus the credit of its tokens' claims."""
+        credit = group_token_credit(
+            self._groups, self._tokenizer, output["completion_ids"].shape[1]
+        ).to(output["advantages"].device)
+        return output["advantages"].unsqueeze(1) + self._claim_weight * credit
 
     def _sync_weights(self) -> None:
         if self.state.global_step != self._last_synced_step:
@@ -120,9 +133,11 @@ class AvrGrpoTrainer(GRPOTrainer):
     def _check_parity(self, output: dict[str, Any]) -> None:
         """Logs the mean gap between engine and policy; stops all ranks above the limit."""
         mask = output["completion_mask"].bool()
-        gap = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()[mask].mean()
+        gap = (
+            (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()[mask].mean()
+        )
         mean_gap = self.accelerator.gather(gap).mean().item()
-        self._metrics["train"][PARITY_METRIC].append(mean_gap)
+        self._metrics["train"][PARITY_GAP].append(mean_gap)
         if not mean_gap <= self._parity_max_mean_gap:
             raise RolloutError(
                 f"step {self.state.global_step}: the engine and the policy disagree: mean "

@@ -1,8 +1,8 @@
 """What every training run leaves in its folder, and how it goes on after a stop.
 
-    config.yaml     the resolved config        versions.json   libraries and commit
-    metrics.jsonl   one line a log             checkpoints/    trl's checkpoints
-    policy/         the final policy           wandb/          offline run
+config.yaml     the resolved config        versions.json   libraries and commit
+metrics.jsonl   one line a log             checkpoints/    trl's checkpoints
+policy/         the final policy           wandb/          offline run
 """
 
 import importlib.metadata

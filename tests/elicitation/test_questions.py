@@ -1,0 +1,84 @@
+"""Perception questions: gold answers by hand, coarse before fine, fine ones shuffled."""
+
+import dataclasses
+import random
+
+import pytest
+
+from rl_avr.contracts import Panel
+from rl_avr.elicitation.questions import coarse_questions, elicitation, fine_questions
+from rl_avr.prompts import ROW_ANSWERS
+from rl_avr.puzzles.grammar import single
+
+
+def test_coarse_answers_by_hand(puzzle):
+    assert [(q.text, q.answer) for q in coarse_questions(puzzle)] == [
+        ("How does the type change along row 1?", "it stays the same"),
+        ("How does the size change along row 1?", "it goes up"),
+        ("How does the color change along row 1?", "it goes up"),
+        ("How does the type change along row 2?", "it stays the same"),
+        ("How does the size change along row 2?", "it goes up"),
+        ("How does the color change along row 2?", "it goes up"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "answer"),
+    [
+        ((2, 2, 2), 0),
+        ((0, 1, 5), 1),
+        ((1, 1, 2), 1),
+        ((4, 2, 0), 2),
+        ((4, 4, 0), 2),
+        ((1, 3, 1), 3),
+        ((3, 0, 4), 3),
+    ],
+)
+def test_trends_of_a_row(puzzle, sizes, answer):
+    row = tuple(single({"type": 1, "size": size, "color": 0}) for size in sizes)
+
+    asked = coarse_questions(dataclasses.replace(puzzle, context=(*row, *puzzle.context[3:])))
+    assert asked[1].answer == ROW_ANSWERS[answer]
+
+
+def test_fine_answers_by_hand(puzzle):
+    answers = {q.text: q.answer for q in fine_questions(puzzle)}
+    assert len(answers) == (8 + 8) * 3
+    assert answers["What is the type of panel 1?"] == "square"
+    assert answers["What is the color of panel 8, from 0 (white) to 9 (black)?"] == "2"
+    assert answers["What is the size of choice B, from 0 to 5?"] == "3"
+    assert answers["What is the type of choice H?"] == "circle"
+
+
+def test_no_question_asks_about_the_missing_panel(puzzle):
+    texts = " ".join(q.text for q in fine_questions(puzzle))
+    assert "panel 9" not in texts
+    assert "row 3" not in " ".join(q.text for q in coarse_questions(puzzle))
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 1), (8, 8), (48, 48), (500, 48)])
+def test_coarse_come_first_and_no_question_twice(puzzle, asked, given):
+    questions = elicitation(puzzle, asked, random.Random(0))
+    assert len(set(questions)) == len(questions) == 3 + given
+    assert set(questions[:3]) <= set(coarse_questions(puzzle))
+    assert set(questions[3:]) <= set(fine_questions(puzzle))
+
+
+def test_fine_questions_are_not_in_grid_order(puzzle):
+    order = {question: i for i, question in enumerate(fine_questions(puzzle))}
+    positions = [order[q] for q in elicitation(puzzle, 48, random.Random(3))[3:]]
+    rising = sum(a < b for a, b in zip(positions, positions[1:], strict=False))
+    # 47 neighbours: a shuffle rises about 23.5 times, standard deviation 2
+    assert 15 < rising < 32
+
+
+def test_answers_follow_the_panel_not_its_place(puzzle):
+
+    moved = dataclasses.replace(puzzle, choices=puzzle.choices[::-1], answer_index=5)
+    before = [q.answer for q in fine_questions(puzzle)]
+    after = [q.answer for q in fine_questions(moved)]
+    assert after[:24] == before[:24]
+    in_threes = [tuple(before[24 + 3 * i : 27 + 3 * i]) for i in range(8)]
+    assert [tuple(after[24 + 3 * i : 27 + 3 * i]) for i in range(8)] == in_threes[::-1]
+    assert isinstance(moved.answer, Panel)
+    assert moved.answer == puzzle.answer
