@@ -2,6 +2,7 @@
 
     total = sum_k w_k part_k / sum_k w_k        over the parts that could judge
     gate "choice": auxiliary parts count as 0 where the choice is wrong
+    needs_format:  a choice counts as wrong where the format is wrong
 
 Without the gate a group in which every answer is wrong still has different rewards,
 and group normalisation turns format and length into full-size advantages (a published
@@ -32,9 +33,12 @@ def score(parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig) -> Sco
         "perception": config.perception,
         "rule": config.rule,
     }
-    open_gate = config.gate == "none" or parts["choice"] == 1.0
+    counted = dict(parts)
+    if config.needs_format and parts["format"] != 1.0:
+        counted["choice"] = 0.0
+    open_gate = config.gate == "none" or counted["choice"] == 1.0
     total = weight_sum = 0.0
-    for name, value in parts.items():
+    for name, value in counted.items():
         if value is None:
             continue
         weight_sum += weights[name]

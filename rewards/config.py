@@ -19,6 +19,9 @@ class RewardConfig:
     perception: float = 0.2
     rule: float = 0.1
     gate: Literal["choice", "none"] = "choice"
+    """`choice`: the other parts count only where the choice is right; `none`: always."""
+    needs_format: bool = False
+    """Count a right choice only in a chain whose format is right (the and-gate)."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

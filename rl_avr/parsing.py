@@ -66,7 +66,7 @@ def parse(text: str, num_choices: int, finish_reason: FinishReason = "stop") -> 
             answers.append(found[1].strip())
         elif line.text.strip() == prompts.PREFIX:
             sections.append("prefix")
-        elif section := _panel_section(line, claims):
+        elif section := _panel_section(line, num_choices, claims):
             sections.append(section)
         elif line.text.strip():
             sections.append("other")
@@ -90,13 +90,14 @@ def _lines(text: str) -> list[_Line]:
     return lines
 
 
-def _panel_section(line: _Line, claims: _Found) -> str | None:
+def _panel_section(line: _Line, num_choices: int, claims: _Found) -> str | None:
     """Adds a line's claims; returns the section's name, or None where it is none."""
     if found := _ATTRIBUTE_LINE.fullmatch(line.text):
         return _attribute_section(line, found, claims)
     if line.text.startswith(f"{prompts.MISSING_LABEL} "):
         return _missing_section(line, claims)
-    if found := _CHOICE_LINE.fullmatch(line.text):
+    found = _CHOICE_LINE.fullmatch(line.text)
+    if found and found[1] in CHOICE_LETTERS[:num_choices]:
         return _choice_section(line, found, claims)
     return None
 

@@ -61,10 +61,10 @@ class ScriptedEngine:
         """Does nothing."""
 
     def _completion(self, prompt: Prompt, index: int, sampling: SamplingConfig) -> Completion:
-        text = self._script(prompt, index)
-        ids = tuple(self._encode(text))
-        is_cut = len(ids) > sampling.max_new_tokens
-        ids = ids[: sampling.max_new_tokens]
+        whole = text = self._script(prompt, index)
+        while len(ids := tuple(self._encode(text))) > sampling.max_new_tokens:
+            text = text[:-1]
+        is_cut = text != whole
         return Completion(
             text, ids, (0.0,) * len(ids), "length" if is_cut else "stop", self.weights_version
         )

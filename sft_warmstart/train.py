@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, set_seed
+from transformers import ProgressCallback, TrainerCallback, set_seed
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
@@ -12,10 +12,18 @@ from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
 from rl_avr.training.config import DataConfig, RunConfig
-from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
+from rl_avr.training.run_folder import (
+    MetricsBar,
+    MetricsCallback,
+    last_checkpoint,
+    prepare_run,
+    report_to,
+)
 from rl_avr.training.trainer_block import check_trainer_block
 from sft_warmstart.config import SftConfig
 from sft_warmstart.records import sft_records
+
+_BAR = {"loss": "loss", "mean_token_accuracy": "token accuracy"}
 
 
 class _StopAfter(TrainerCallback):
@@ -72,6 +80,8 @@ def train_sft(
         processing_class=processor,
         callbacks=[MetricsCallback(folder / "metrics.jsonl"), _StopAfter(sft.stop_after_steps)],
     )
+    sft_trainer.remove_callback(ProgressCallback)
+    sft_trainer.add_callback(MetricsBar(f"SFT, {sft.stage}", _BAR))
     sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
     sft_trainer.save_model(str(folder / "policy"))
     processor.save_pretrained(folder / "policy")

@@ -85,6 +85,11 @@ def puzzles() -> list[Puzzle]:
 
 
 @pytest.fixture(scope="session")
+def tiny_config() -> SmallPolicyConfig:
+    return TINY_POLICY
+
+
+@pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
     """A folder with a tiny policy and its processor; read it, never write to it."""
     from rl_avr.modeling.small_policy import save_small_policy

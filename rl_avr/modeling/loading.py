@@ -20,9 +20,14 @@ def load_processor(path: str) -> Any:
         processor = AutoProcessor.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(_no_processor(path)) from error
-    if getattr(processor, "image_processor", None) is None:
+    # without tokenizer files transformers makes an empty tokenizer that reads nothing
+    if getattr(processor, "image_processor", None) is None or not _reads_text(processor):
         raise ConfigError(_no_processor(path))
     return processor
+
+
+def _reads_text(processor: Any) -> bool:
+    return len(processor.tokenizer("A", add_special_tokens=False).input_ids) > 0
 
 
 def load_policy(config: PolicyConfig) -> Any:
@@ -32,6 +37,7 @@ def load_policy(config: PolicyConfig) -> Any:
         ConfigError: the folder is missing or holds no vision-language model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
 
     _check_folder(config.path)
@@ -39,7 +45,7 @@ def load_policy(config: PolicyConfig) -> Any:
         return AutoModelForImageTextToText.from_pretrained(
             config.path, dtype=getattr(torch, config.dtype)
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(
             f"policy.path {config.path}: expected a vision-language model with config.json and "
             f"weights in safetensors; got: {str(error).splitlines()[0]}"

@@ -6,10 +6,11 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
-from transformers import set_seed
+from transformers import ProgressCallback, set_seed
 from trl import GRPOConfig
 
 from rewards.config import RewardConfig
+from rl_avr import metric_names
 from rl_avr.chat import banned_token_ids, user_messages
 from rl_avr.collector import Collector
 from rl_avr.contracts import Prompt
@@ -20,7 +21,13 @@ from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.puzzle_data import read_prompts
-from rl_avr.training.run_folder import MetricsCallback, last_checkpoint, prepare_run, report_to
+from rl_avr.training.run_folder import (
+    MetricsBar,
+    MetricsCallback,
+    last_checkpoint,
+    prepare_run,
+    report_to,
+)
 from rl_avr.training.trainer_block import check_trainer_block
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
@@ -36,6 +43,13 @@ _OURS = (
     "use_liger_kernel",
 )
 """Fields of trl's config that the `rollouts` block decides, or that the seams cannot serve."""
+
+_BAR = {
+    metric_names.REWARD: "reward",
+    metric_names.reward_part("choice"): "choice",
+    metric_names.reward_part("perception"): "perception",
+    metric_names.PARITY_GAP: "gap",
+}
 
 
 def train_grpo(
@@ -71,6 +85,8 @@ def train_grpo(
         rewards=rewards,
         credit=credit,
     )
+    grpo_trainer.remove_callback(ProgressCallback)
+    grpo_trainer.add_callback(MetricsBar("GRPO", _BAR))
     with grpo_trainer.collector.engine:
         grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
         grpo_trainer.save_model(str(folder / "policy"))

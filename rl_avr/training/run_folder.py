@@ -12,10 +12,11 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from rl_avr.errors import ConfigError
@@ -53,6 +54,34 @@ class MetricsCallback(TrainerCallback):
         """Writes one line on the main process."""
         if state.is_world_process_zero and logs:
             self._file.write(state.global_step, logs)
+
+
+class MetricsBar(ProgressCallback):
+    """transformers' progress bar with a few metrics at its end instead of printed logs."""
+
+    def __init__(self, title: str, metrics: Mapping[str, str]) -> None:
+        """Takes the bar's title, and metric -> short name."""
+        super().__init__()
+        self._title = title
+        self._metrics = metrics
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Opens the bar."""
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description(self._title)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Shows the newest values."""
+        shown = {
+            short: f"{logs[name]:.3g}"
+            for name, short in self._metrics.items()
+            if logs and isinstance(logs.get(name), int | float)
+        }
+        if self.training_bar is not None and shown:
+            self.training_bar.set_postfix(shown)
 
 
 def is_main_process() -> bool:

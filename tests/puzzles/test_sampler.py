@@ -64,7 +64,8 @@ def test_splits_share_no_matrix_whatever_seed_and_angle_noise():
         for split in ("train", "held_out")
     }
     assert contexts["train"].isdisjoint(contexts["held_out"])
-    assert min(len(found) for found in contexts.values()) > 300
+    # with and without noise the levels are often the same; seeds never are
+    assert min(len(found) for found in contexts.values()) >= 200
 
 
 def test_split_depends_on_the_shown_levels_alone():

@@ -1,0 +1,167 @@
+"""Puzzle data on disk: what is written is read, and what cannot be read is named with its place."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rl_avr.chat import decode_image
+from rl_avr.errors import DataError
+from rl_avr.prompts import COT_PROMPT
+from rl_avr.puzzles.config import RenderConfig
+from rl_avr.puzzles.render import render_png, render_puzzle
+from rl_avr.training.config import DataConfig
+from rl_avr.training.puzzle_data import read_prompts, read_rows, write_puzzles
+
+RENDER = RenderConfig(8)
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The folder of a data set; what `datasets` caches stays beside it."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "data"
+
+
+def write_table(data, puzzles, **columns):
+    """Writes a split with some columns replaced; None leaves a column out."""
+    images = [{"bytes": render_png(p, RENDER), "path": None} for p in puzzles]
+    whole = {
+        "puzzle_id": [p.puzzle_id for p in puzzles],
+        "puzzle": [p.to_json() for p in puzzles],
+        "image": pa.array(images, IMAGE),
+        **columns,
+    }
+    data.mkdir(exist_ok=True)
+    path = data / "train.parquet"
+    pq.write_table(pa.table({k: v for k, v in whole.items() if v is not None}), path)
+    return path
+
+
+def refusal(data, **config):
+    with pytest.raises(DataError) as caught:
+        read_prompts(DataConfig(path=str(data), **config))
+    return str(caught.value)
+
+
+def test_what_is_written_is_read(data, puzzles):
+    path = data / "held_out.parquet"
+    assert write_puzzles(iter(puzzles[200:206]), path, RENDER) == 6
+    prompts = read_prompts(DataConfig(path=str(data), split="held_out"))
+    assert [prompt.puzzle for prompt in prompts] == puzzles[200:206]
+    for prompt, puzzle in zip(prompts, puzzles[200:206], strict=True):
+        assert prompt.prompt_id == f"{puzzle.puzzle_id}/cot"
+        assert (prompt.kind, prompt.text) == ("cot", COT_PROMPT)
+        pixels = np.asarray(decode_image(prompt.image_png))[..., 0]
+        assert np.array_equal(pixels, render_puzzle(puzzle, RENDER))
+    assert sorted(p.name for p in data.iterdir()) == ["held_out.parquet"]
+
+
+def test_writing_again_replaces_the_split(data, puzzles):
+    path = data / "train.parquet"
+    write_puzzles(puzzles[:4], path, RENDER)
+    assert len(read_rows(DataConfig(path=str(data)))) == 4
+    write_puzzles(puzzles[4:6], path, RENDER)
+    assert [p.puzzle for p in read_prompts(DataConfig(path=str(data)))] == puzzles[4:6]
+
+
+def test_a_failed_write_leaves_the_split_as_it_was(data, puzzles):
+    path = data / "train.parquet"
+    write_puzzles(puzzles[:2], path, RENDER)
+    broken = dataclasses.replace(puzzles[0], context=())
+    undrawn = dataclasses.replace(
+        broken, choices=(dataclasses.replace(puzzles[0].answer, entities=()),)
+    )
+    with pytest.raises(IndexError):
+        write_puzzles([puzzles[3], undrawn], path, RENDER)
+    assert [p.puzzle for p in read_prompts(DataConfig(path=str(data)))] == puzzles[:2]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 5), (1, 1), (5, 5)])
+def test_the_first_rows_are_taken(data, puzzles, asked, given):
+    write_puzzles(puzzles[:5], data / "train.parquet", RENDER)
+    prompts = read_prompts(DataConfig(path=str(data), num_puzzles=asked), kind="perception")
+    assert [p.puzzle for p in prompts] == puzzles[:given]
+    assert {p.prompt_id.rpartition("/")[2] for p in prompts} == {"perception"}
+
+
+def test_more_rows_than_there_are_is_refused(data, puzzles):
+    write_puzzles(puzzles[:5], data / "train.parquet", RENDER)
+    message = refusal(data, num_puzzles=6)
+    assert f"{data / 'train.parquet'}: data.num_puzzles 6 asked for, 5 rows there" in message
+
+
+def test_a_missing_file_is_named_with_the_command_that_writes_it(data):
+    message = refusal(data)
+    assert message.startswith(f"{data / 'train.parquet'}: no such file")
+    assert "rl-avr data" in message
+    assert str(data) in message.partition("rl-avr data")[2]
+
+
+def test_files_that_are_no_parquet_are_refused(data, puzzles):
+    path = write_table(data, puzzles[:3])
+    whole = path.read_bytes()
+    for raw in (b"", b"garbage", whole[: len(whole) // 2], b"PAR1" * 20):
+        path.write_bytes(raw)
+        assert refusal(data).startswith(f"{path}: expected a Parquet file; got: ")
+
+
+def test_a_parquet_with_damaged_pages_is_refused(data, puzzles):
+    path = write_table(data, puzzles[:3])
+    raw = bytearray(path.read_bytes())
+    raw[4:1000] = bytes(996)
+    path.write_bytes(raw)
+    assert str(path) in refusal(data)
+
+
+@pytest.mark.parametrize("name", ["puzzle_id", "puzzle", "image"])
+def test_a_missing_column_is_named(data, puzzles, name):
+    path = write_table(data, puzzles[:2], **{name: None})
+    message = refusal(data)
+    assert message.startswith(f"{path}: columns ['{name}'] are missing; got [")
+
+
+def test_a_corrupt_image_is_named_with_row_and_path(data, puzzles):
+    good = {"bytes": render_png(puzzles[0], RENDER), "path": None}
+    cut = {"bytes": good["bytes"][: len(good["bytes"]) // 2], "path": "p2.png"}
+    path = write_table(data, puzzles[:3], image=pa.array([good, good, cut], IMAGE))
+    message = refusal(data)
+    assert message.startswith(f"{path}, row 2, image p2.png: expected an image")
+    assert f"got {len(cut['bytes'])} bytes" in message
+    # rows before it are still readable
+    assert len(read_prompts(DataConfig(path=str(data), num_puzzles=2))) == 2
+
+
+def test_an_image_file_is_read_and_a_missing_one_is_named(data, puzzles):
+    data.mkdir()
+    file = data / "one.png"
+    file.write_bytes(render_png(puzzles[0], RENDER))
+    image = pa.array([{"bytes": None, "path": str(file)}], IMAGE)
+    path = write_table(data, puzzles[:1], image=image)
+    (prompt,) = read_prompts(DataConfig(path=str(data)))
+    assert prompt.image_png == file.read_bytes()
+    file.unlink()
+    assert refusal(data) == f"{path}, row 0: image file '{file}' is missing"
+
+
+def test_a_row_without_an_image_is_refused(data, puzzles):
+    for missing in (None, {"bytes": None, "path": None}):
+        image = [{"bytes": render_png(puzzles[0], RENDER), "path": None}, missing]
+        path = write_table(data, puzzles[:2], image=pa.array(image, IMAGE))
+        assert refusal(data).startswith(f"{path}, row 1: image file")
+
+
+def test_an_image_column_of_another_type_is_refused(data, puzzles):
+    path = write_table(data, puzzles[:2], image=pa.array([1, 2]))
+    assert refusal(data).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", None])
+def test_a_puzzle_that_is_no_json_is_named_with_its_row(data, puzzles, text):
+    path = write_table(data, puzzles[:2], puzzle=[puzzles[0].to_json(), text])
+    assert refusal(data).startswith(f"{path}, row 1: not a puzzle: ")
