@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import ProgressCallback, TrainerCallback, set_seed
+from transformers import TrainerCallback, set_seed
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
@@ -13,11 +13,11 @@ from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
 from rl_avr.training.config import DataConfig, RunConfig
 from rl_avr.training.run_folder import (
-    MetricsBar,
     MetricsCallback,
     last_checkpoint,
     prepare_run,
     report_to,
+    show_bar,
 )
 from rl_avr.training.trainer_block import check_trainer_block
 from sft_warmstart.config import SftConfig
@@ -80,8 +80,7 @@ def train_sft(
         processing_class=processor,
         callbacks=[MetricsCallback(folder / "metrics.jsonl"), _StopAfter(sft.stop_after_steps)],
     )
-    sft_trainer.remove_callback(ProgressCallback)
-    sft_trainer.add_callback(MetricsBar(f"SFT, {sft.stage}", _BAR))
+    show_bar(sft_trainer, f"SFT, {sft.stage}", _BAR)
     sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
     sft_trainer.save_model(str(folder / "policy"))
     processor.save_pretrained(folder / "policy")

@@ -82,7 +82,7 @@ def test_spans_by_hand():
         ("### Answer: AB", "not_a_choice", None),
         ("### Answer: C.", "not_a_choice", None),
         ("### Answer: C or D", "not_a_choice", None),
-        ("### Answer: Ｃ", "not_a_choice", None),
+        ("### Answer: \uff23", "not_a_choice", None),
         ("### Answer: 3", "not_a_choice", None),
         ("### Answer:", "not_a_choice", None),
         ("### answer: C", "no_answer", None),

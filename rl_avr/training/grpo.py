@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
-from transformers import ProgressCallback, set_seed
+from transformers import set_seed
 from trl import GRPOConfig
 
 from rewards.config import RewardConfig
@@ -22,11 +22,11 @@ from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import (
-    MetricsBar,
     MetricsCallback,
     last_checkpoint,
     prepare_run,
     report_to,
+    show_bar,
 )
 from rl_avr.training.trainer_block import check_trainer_block
 from rollouts.config import RolloutConfig
@@ -85,8 +85,7 @@ def train_grpo(
         rewards=rewards,
         credit=credit,
     )
-    grpo_trainer.remove_callback(ProgressCallback)
-    grpo_trainer.add_callback(MetricsBar("GRPO", _BAR))
+    show_bar(grpo_trainer, "GRPO", _BAR)
     with grpo_trainer.collector.engine:
         grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
         grpo_trainer.save_model(str(folder / "policy"))

@@ -45,6 +45,7 @@ def read_rows(config: DataConfig) -> Any:
     """
     from datasets import Dataset
     from datasets import Image as ImageFeature
+    from datasets.exceptions import DatasetGenerationError
 
     path = Path(config.path) / f"{config.split}.parquet"
     if not path.is_file():
@@ -54,12 +55,15 @@ def read_rows(config: DataConfig) -> Any:
         )
     try:
         rows = Dataset.from_parquet(str(path), keep_in_memory=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DatasetGenerationError) as error:
         raise DataError(f"{path}: expected a Parquet file; got: {error}") from error
     missing = {"puzzle_id", "puzzle", "image"} - set(rows.column_names)
     if missing:
         raise DataError(f"{path}: columns {sorted(missing)} are missing; got {rows.column_names}")
-    rows = rows.cast_column("image", ImageFeature(decode=False))
+    try:
+        rows = rows.cast_column("image", ImageFeature(decode=False))
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path}: column 'image': expected images; got: {error}") from error
     if config.num_puzzles > len(rows):
         raise DataError(
             f"{path}: data.num_puzzles {config.num_puzzles} asked for, {len(rows)} rows there"
@@ -94,7 +98,7 @@ def row_puzzle(row: dict[str, Any], index: int, path: Path) -> Puzzle:
 
 def row_image_bytes(row: dict[str, Any], index: int, path: Path) -> bytes:
     """Returns a row's encoded image, from the row or from the file that it names."""
-    image = row["image"]
+    image = row["image"] or {"bytes": None, "path": None}
     if image["bytes"] is not None:
         return image["bytes"]
     source = Path(image["path"] or "")

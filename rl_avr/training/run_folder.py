@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from rl_avr.errors import ConfigError
@@ -82,6 +82,13 @@ class MetricsBar(ProgressCallback):
         }
         if self.training_bar is not None and shown:
             self.training_bar.set_postfix(shown)
+
+
+def show_bar(trainer: Any, title: str, metrics: Mapping[str, str]) -> None:
+    """Gives a trainer one bar with `metrics` in place of the logs that it would print."""
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MetricsBar(title, metrics))
 
 
 def is_main_process() -> bool:

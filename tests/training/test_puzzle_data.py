@@ -116,7 +116,7 @@ def test_a_parquet_with_damaged_pages_is_refused(data, puzzles):
     raw = bytearray(path.read_bytes())
     raw[4:1000] = bytes(996)
     path.write_bytes(raw)
-    assert str(path) in refusal(data)
+    assert refusal(data).startswith(f"{path}: expected a Parquet file; got: ")
 
 
 @pytest.mark.parametrize("name", ["puzzle_id", "puzzle", "image"])
@@ -158,7 +158,7 @@ def test_a_row_without_an_image_is_refused(data, puzzles):
 
 def test_an_image_column_of_another_type_is_refused(data, puzzles):
     path = write_table(data, puzzles[:2], image=pa.array([1, 2]))
-    assert refusal(data).startswith(f"{path}: ")
+    assert refusal(data).startswith(f"{path}: column 'image': expected images; got: ")
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", None])

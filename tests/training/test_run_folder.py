@@ -1,0 +1,45 @@
+import importlib.util
+import json
+
+import pytest
+
+from rl_avr.errors import ConfigError
+from rl_avr.training.config import RunConfig
+from rl_avr.training.run_folder import prepare_run, report_to
+
+
+def test_a_run_without_wandb_goes_on(monkeypatch, tmp_path, caplog):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "wandb" else real(name)
+    )
+    assert report_to(RunConfig(dir=str(tmp_path))) == []
+    assert "metrics.jsonl" in caplog.text
+
+
+def test_a_run_whose_wandb_cannot_start_goes_on(monkeypatch, tmp_path, caplog):
+    import wandb
+
+    def refuse(**_):
+        raise wandb.errors.CommError("no network")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    assert report_to(RunConfig(dir=str(tmp_path), wandb="online")) == []
+    assert "no network" in caplog.text
+
+
+def test_wandb_can_be_left_out(tmp_path):
+    assert report_to(RunConfig(dir=str(tmp_path), wandb="disabled")) == []
+
+
+def test_versions_are_written(tmp_path):
+    prepare_run(RunConfig(dir=str(tmp_path / "run")))
+    versions = json.loads((tmp_path / "run" / "versions.json").read_text())
+    assert versions["trl"] == "1.16.0"
+    assert versions["commit"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file/run"):
+        prepare_run(RunConfig(dir=str(tmp_path / "file" / "run")))
