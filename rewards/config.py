@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rl_avr.errors import check_range
+from rl_avr.errors import ConfigError, check_range
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class RewardConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        if not (self.choice or self.format or self.perception or self.rule):
+            raise ConfigError(
+                "choice, format, perception and rule: expected at least one weight above 0, got "
+                "all 0; every reward would be 0 and nothing would be learned"
+            )
         check_range("choice", self.choice, 0)
         check_range("format", self.format, 0)
         check_range("perception", self.perception, 0)

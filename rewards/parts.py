@@ -23,16 +23,16 @@ def choice_part(parsed: ParsedCompletion, puzzle: Puzzle) -> float:
 def perception_part(parsed: ParsedCompletion, puzzle: Puzzle) -> float:
     """Returns the F1 of the claims about shown panels and choices.
 
-        precision = right claims / claims
+        precision = right claims, each counted once / claims
         recall    = (panel, attribute) pairs of the context claimed rightly / all of them
 
-    A claim that repeats or contradicts another counts again in the precision, so
-    naming every value does not pay. No claim at all: 0. Claims about the missing
-    panel are predictions, not perception, and do not count.
+    A claim that repeats or contradicts another counts again among the claims, so
+    neither repeating a sure one nor naming every value pays. No claim at all: 0. Claims
+    about the missing panel are predictions, not perception, and do not count.
     """
     claims = [claim for claim in parsed.panel_claims if claim.panel != "missing"]
-    right = [claim for claim in claims if is_true(claim, puzzle)]
-    seen = {(c.panel, c.attribute) for c in right if c.panel.startswith("context:")}
+    right = {(c.panel, c.attribute) for c in claims if is_true(c, puzzle)}
+    seen = [panel for panel, _ in right if panel.startswith("context:")]
     if not seen:
         return 0.0
     precision = len(right) / len(claims)

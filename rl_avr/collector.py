@@ -49,6 +49,11 @@ class Collector:
         """
         seed = derive_seed("rollout", self._seed, *path)
         groups = self.engine.generate(prompts, num_generations, self._sampling, seed)
+        if [group.prompt.prompt_id for group in groups] != [p.prompt_id for p in prompts]:
+            raise RolloutError(
+                f"expected one group a prompt, in order; got {len(groups)} groups for "
+                f"{len(prompts)} prompts from {type(self.engine).__name__}"
+            )
         version = self.engine.weights_version
         for group in groups:
             stale = {c.weights_version for c in group.completions} - {version}

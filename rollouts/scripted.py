@@ -9,6 +9,10 @@ from rl_avr.contracts import Completion, Prompt, RolloutGroup
 from rollouts.config import SamplingConfig
 
 
+def _code_points(text: str) -> list[int]:
+    return [ord(character) for character in text]
+
+
 class ScriptedEngine:
     """An `Engine` whose completions come from a function.
 
@@ -20,7 +24,7 @@ class ScriptedEngine:
     def __init__(
         self,
         script: Callable[[Prompt, int], str],
-        encode: Callable[[str], Sequence[int]] = lambda text: [ord(c) for c in text],
+        encode: Callable[[str], Sequence[int]] = _code_points,
     ) -> None:
         self._script = script
         self._encode = encode

@@ -54,7 +54,7 @@ def test_grpo_gets_its_sections_and_saves_the_resolved_config(calls, tmp_path):
     assert main([*line, "--trainer.learning_rate", "1e-5", "--trainer.temperature=0.5"]) == 0
     ((name, args, kwargs),) = calls
     assert (name, args) == ("train_grpo", ())
-    assert set(kwargs) == {"run", "policy", "data", "rollouts", "rewards", "trainer"}
+    assert set(kwargs) == {"run", "policy", "data", "rollouts", "rewards", "credit", "trainer"}
     assert kwargs["run"].seed == 9
     assert kwargs["trainer"] == {
         "beta": 0.1,

@@ -63,15 +63,16 @@ def evaluate(
     processor = load_processor(policy.path)
     with make_engine(rollouts, policy.path, policy.dtype, processor, run.seed) as engine:
         values = measure(engine, prompts, rollouts.sampling, rewards, config, run.seed, folder)
+    metrics = summarize_values(values, config, run.seed)
     result = {
         "policy": policy.path,
-        "metrics": summarize_values(values, config, run.seed),
+        "metrics": metrics,
         "per_puzzle": {name: column.tolist() for name, column in values.items()},
     }
     partial = folder / "eval.json.partial"
     partial.write_text(json.dumps(result) + "\n")
     partial.rename(folder / "eval.json")
-    print(results_table({Path(policy.path).name: result["metrics"]}))
+    print(results_table({Path(policy.path).name: metrics}))
     return result
 
 

@@ -20,11 +20,12 @@ CHAT_TEMPLATE = (
     "{% else %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
-    "<|im_end|>{% endif %}\n"
+    "<|im_end|>{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""Qwen's chat form; the assistant's words and end token are marked for the loss."""
+"""Qwen's chat form without the line feed between turns, which saves a token a turn; the
+assistant's words and end token are marked for the loss."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",

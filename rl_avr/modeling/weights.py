@@ -8,7 +8,7 @@ import torch
 
 
 def named_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields every parameter once, under its checkpoint name, whole on every rank.
+    """Yields every parameter once, under its name in the module, whole on every rank.
 
     Under ZeRO-3 a parameter is gathered while it is out; all ranks must iterate
     together. Tied weights come once, under the name of the input embedding.

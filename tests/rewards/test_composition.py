@@ -111,8 +111,9 @@ def test_scaling_all_weights_changes_nothing(puzzle, chain):
     assert total(text, puzzle, thrice) == pytest.approx(total(text, puzzle))
 
 
-def test_without_any_weight_the_total_is_zero(puzzle, chain):
-    assert total(chain, puzzle, RewardConfig(0, 0, 0, 0)) == 0.0
+def test_without_any_weight_there_is_no_reward():
+    with pytest.raises(ConfigError, match="at least one weight above 0"):
+        RewardConfig(0, 0, 0, 0)
 
 
 def test_a_choice_that_the_puzzle_does_not_have_is_graded_without_error(puzzle, chain):
