@@ -203,8 +203,8 @@ def test_top_level_that_is_no_mapping(write, text):
 @pytest.mark.parametrize(
     ("cls", "key", "text", "expected"),
     [
-        (GrpoSettings, "rollouts.sampling.temperature", "0", "expected a number > 0, got 0.0"),
-        (GrpoSettings, "rollouts.sampling.temperature", ".nan", "expected a number > 0, got nan"),
+        (GrpoSettings, "rollouts.sampling.temperature", "-1", "expected a number >= 0, got -1.0"),
+        (GrpoSettings, "rollouts.sampling.temperature", ".nan", "expected a number >= 0, got nan"),
         (GrpoSettings, "rollouts.sampling.top_p", "1.5", "expected a number in (0, 1], got 1.5"),
         (GrpoSettings, "rollouts.max_num_seqs", "0", "expected a number >= 1, got 0"),
         (GrpoSettings, "rewards.rule", "-1", "expected a number >= 0, got -1.0"),

@@ -142,6 +142,11 @@ def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, A
                 f"trainer.{key}: not set here; the engine and its sampling are set by "
                 "rollouts.engine and rollouts.sampling"
             )
+    if rollouts.sampling.temperature == 0:
+        raise ConfigError(
+            "rollouts.sampling.temperature 0: greedy chains of a group are all the same and teach "
+            "nothing; expected a number > 0, 1.0 for the policy's own distribution"
+        )
     check_trainer_block(trainer, GRPOConfig)
     try:
         return GRPOConfig(

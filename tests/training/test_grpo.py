@@ -12,7 +12,7 @@ from rl_avr.puzzles.sampler import sample_puzzle
 from rl_avr.training.config import RunConfig
 from rl_avr.training.grpo import check_batch_shape, grpo_arguments
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer, check_prompt_ids
-from rollouts.config import RolloutConfig
+from rollouts.config import RolloutConfig, SamplingConfig
 
 BLOCK = {"use_cpu": True, "bf16": False, "per_device_train_batch_size": 64, "num_generations": 32}
 
@@ -79,6 +79,12 @@ def test_trls_own_refusal_of_a_batch_names_the_numbers_too():
 def test_what_the_rollouts_block_decides_is_not_set_twice(key):
     with pytest.raises(ConfigError, match=f"trainer.{key}.*rollouts"):
         arguments(**{key: 1})
+
+
+def test_greedy_chains_are_refused_for_training():
+    rollouts = RolloutConfig(sampling=SamplingConfig(temperature=0))
+    with pytest.raises(ConfigError, match="temperature 0: greedy.*number > 0"):
+        grpo_arguments(RunConfig(), rollouts, BLOCK)
 
 
 def test_an_unknown_field_names_the_nearest():
