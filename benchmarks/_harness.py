@@ -1,4 +1,8 @@
-"""One benchmark's table and its JSON: both sides measured in one process, as a ratio."""
+"""One benchmark's table and its JSON: both sides measured in one process, as a ratio.
+
+A benchmark imports this module first. Its own name must not be that of a package: the folder of
+a script comes first on the import path.
+"""
 
 import json
 import os
@@ -8,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import rl_avr  # noqa: F401  # its import hook must come before transformers and trl
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def main() -> None:
         ours = seconds(lambda: engine.generate(prompts, GROUP, SAMPLING, seed=0))
     chains = NUM_PUZZLES * GROUP
     name = f"{NUM_PUZZLES} puzzles x {GROUP} chains"
-    report("rollouts", [Row(name, chains / ours, chains / theirs, theirs / ours, "chains/s")])
+    report("generation", [Row(name, chains / ours, chains / theirs, theirs / ours, "chains/s")])
 
 
 @torch.no_grad()
