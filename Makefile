@@ -33,7 +33,7 @@ bench: env  ## run every benchmark (NAME=grpo for one)
 	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 warm-policy: env  ## train the small warm policy that the demo starts from
-	$(BIN)/rl-avr data --config configs/warm_policy/data.yaml
+	$(BIN)/rl-avr data make --config configs/warm_policy/data.yaml
 	$(BIN)/rl-avr sft --config configs/warm_policy/sft.yaml
 	rm -rf assets/warm_policy && cp -r runs/warm_policy/policy assets/warm_policy
 	cp runs/warm_policy/metrics.jsonl assets/warm_policy/train_log.jsonl

@@ -19,6 +19,7 @@ from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.parsing import parse
+from rl_avr.pipeline.config import MakeConfig
 from rl_avr.pipeline.data import make_data
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
 from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
@@ -48,7 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = DataConfig(path=folder)
         render = RenderConfig(panel_size_px=36)
-        make_data(data, PuzzleConfig(num_train=NUM_PUZZLES * STEPS, num_held_out=1, render=render))
+        puzzles = PuzzleConfig(num_train=NUM_PUZZLES * STEPS, num_held_out=1, render=render)
+        make_data(MakeConfig(path=folder), puzzles)
         theirs = their_step(data, folder)
         ours = our_step(data, folder)
     name = f"step, {NUM_PUZZLES} puzzles x {GROUP} chains"

@@ -15,7 +15,7 @@ from rl_avr.puzzles.sampler import sample_puzzle
 
 def main() -> None:
     """Writes the picture beside this file."""
-    puzzle = sample_puzzle("held_out", 10, 0, PuzzleConfig(min_difficulty=3))
+    puzzle = sample_puzzle("held_out", 10, 0, PuzzleConfig(min_ruled=3))
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.2), width_ratios=(3.3, 7.6), layout="constrained"
     )

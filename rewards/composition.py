@@ -14,7 +14,7 @@ from collections.abc import Callable
 from rewards.config import RewardConfig
 from rewards.parts import choice_part, format_part, perception_part, rule_part
 from rl_avr.contracts import GradedGroup, ParsedCompletion, Puzzle, RolloutGroup, Score
-from rl_avr.parsing import parse
+from rl_avr.elicitation.reading import read
 
 REWARDS: dict[str, Callable[[ParsedCompletion, Puzzle], float | None]] = {
     "choice": choice_part,
@@ -49,6 +49,6 @@ def score(parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig) -> Sco
 
 def grade(group: RolloutGroup, config: RewardConfig) -> GradedGroup:
     """Returns a rollout group with each completion parsed and scored."""
-    puzzle = group.prompt.puzzle
-    parsed = tuple(parse(c.text, len(puzzle.choices), c.finish_reason) for c in group.completions)
+    puzzle, kind = group.prompt.puzzle, group.prompt.kind
+    parsed = tuple(read(c.text, puzzle, c.finish_reason, kind) for c in group.completions)
     return GradedGroup(group, parsed, tuple(score(p, puzzle, config) for p in parsed))

@@ -5,30 +5,29 @@ every mistake in a setting answer at once.
 """
 
 import argparse
-import ast
-import inspect
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rl_avr import grpo, sft
 from rl_avr.errors import ConfigError, RlAvrError
+from rl_avr.parent_process import end_with_parent_if_asked
 from rl_avr.settings import (
     DataSettings,
     DemoSettings,
     EvalSettings,
     GrpoSettings,
     SftSettings,
+    attribute_docs,
     load_settings,
     save_resolved,
     settings_keys,
-    words,
 )
+from rl_avr.yaml_types import words
 
 
 def run_demo(settings: DemoSettings) -> None:
@@ -38,11 +37,44 @@ def run_demo(settings: DemoSettings) -> None:
     run(settings)
 
 
-def run_data(settings: DataSettings) -> None:
-    """Writes both splits of the puzzles."""
-    from rl_avr.pipeline.data import make_data
+def run_data_make(settings: DataSettings) -> None:
+    """Writes both splits of the puzzles, or says what it would write."""
+    from rl_avr.pipeline.data import describe_data, make_data
 
-    make_data(settings.data, settings.puzzles)
+    if settings.data.is_dry_run:
+        print(describe_data(settings.data, settings.puzzles))
+    else:
+        counts = make_data(settings.data, settings.puzzles)
+        print(f"{settings.data.path}: {', '.join(f'{n} {split}' for split, n in counts.items())}")
+
+
+def run_data_show(folder: Path, split: str, num: int, out: Path | None) -> None:
+    """Writes a page and a sheet of a set's pictures."""
+    from rl_avr.pipeline.data_show import show_data
+
+    for path in show_data(folder, [split], num, out):
+        print(f"written: {path}")
+
+
+def run_data_stats(folder: Path) -> None:
+    """Prints what a set holds and whether its answers can be guessed."""
+    from rl_avr.pipeline.data_stats import describe_stats, write_stats
+
+    print(describe_stats(write_stats(folder)))
+
+
+def run_data_import(source: Path, format: str, out: Path, strict: bool, panel_size: int) -> None:
+    """Makes a set of other people's puzzles."""
+    from rl_avr.pipeline.data_import import import_data
+
+    print(import_data(source, format, out, strict, panel_size))
+
+
+def run_data_export(folder: Path, out: Path, split: str | None) -> None:
+    """Writes a set as RAVEN's files."""
+    from rl_avr.pipeline.data_raven import export_data
+
+    print(export_data(folder, out, split))
 
 
 def run_eval(settings: EvalSettings) -> None:
@@ -72,15 +104,22 @@ class Command:
 
     help: str
     settings: type | None
-    """Class of its settings; None for a command that takes a run's folder instead."""
-    run: Callable[[Any], object]
-    """Takes the settings, or the folder, and does the work."""
+    """Class of its settings; None for a command that takes arguments instead."""
+    run: Callable[..., object]
+    """Takes the settings, or the arguments by name, and does the work."""
     configs: tuple[str, ...] = ()
     """Config files where none is named."""
     short: Mapping[str, str] = field(default_factory=dict)
     """Short forms of dotted keys."""
+    flags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Words without a value, and the key and value that each stands for."""
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What argparse's `add_argument` takes, by name; for a command without settings."""
 
 
+_SET = {"type": Path, "help": "folder of a set that `data make` or `data import` wrote"}
+_SPLITS = ("train", "held_out", "val", "test")
+GROUPS = {"data": "Make, look at, measure and convert sets of puzzles."}
 COMMANDS: dict[str, Command] = {
     "demo": Command(
         "Run everything small: data, warm start, GRPO, evaluation, report.",
@@ -88,13 +127,66 @@ COMMANDS: dict[str, Command] = {
         run_demo,
         configs=("configs/demo/demo.yaml",),
     ),
-    "data": Command("Make the puzzles of both splits.", DataSettings, run_data),
+    "data make": Command(
+        "Make the puzzles of both splits; goes on where it was stopped.",
+        DataSettings,
+        run_data_make,
+        flags={"dry-run": ("data.is_dry_run", "true")},
+    ),
+    "data show": Command(
+        "Write a page of puzzles with their questions and chains, and a sheet of pictures.",
+        None,
+        run_data_show,
+        arguments={
+            "folder": _SET,
+            "--split": {"choices": _SPLITS, "default": "train", "help": "default: train"},
+            "--num": {"type": int, "default": 24, "help": "how many puzzles; default: 24"},
+            "--out": {"type": Path, "help": "the page; default: FOLDER/gallery.html"},
+        },
+    ),
+    "data stats": Command(
+        "Print what a set holds, whether its answers can be guessed, and its duplicates.",
+        None,
+        run_data_stats,
+        arguments={"folder": _SET},
+    ),
+    "data import": Command(
+        "Make a set of RAVEN's files or of people's own images, with a page to review it.",
+        None,
+        run_data_import,
+        arguments={
+            "source": {"type": Path, "help": "folder of .npz and .xml files, or a JSONL file"},
+            "--format": {"choices": ("raven", "annotated"), "required": True},
+            "--out": {"type": Path, "required": True, "help": "folder of the new set"},
+            "--strict": {"action": "store_true", "help": "one bad puzzle refuses all"},
+            "--panel-size": {
+                "type": int,
+                "default": 160,
+                "help": "of RAVEN's, in px; default: 160",
+            },
+        },
+    ),
+    "data export": Command(
+        "Write a set's matrix puzzles as RAVEN's .npz and .xml files.",
+        None,
+        run_data_export,
+        arguments={
+            "folder": _SET,
+            "--out": {"type": Path, "required": True, "help": "folder of the files"},
+            "--split": {"choices": _SPLITS, "help": "default: every split"},
+        },
+    ),
     "sft": Command(
         "Train one stage of the warm start.", SftSettings, sft.run, short={"stage": "sft.stage"}
     ),
     "grpo": Command("Train a policy with GRPO.", GrpoSettings, grpo.run),
     "eval": Command("Measure a policy on held-out puzzles.", EvalSettings, run_eval),
-    "report": Command("Write the report of a run.", None, run_report),
+    "report": Command(
+        "Write the report of a run.",
+        None,
+        run_report,
+        arguments={"folder": {"type": Path, "help": "folder of the run"}},
+    ),
 }
 
 
@@ -107,29 +199,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on bad input, 130 after an interrupt.
     """
-    arguments, rest = _parser().parse_known_args(argv)
-    command = COMMANDS[arguments.command]
+    words_given = list(sys.argv[1:] if argv is None else argv)
+    name = words_given[0] if words_given else ""
+    end_with_parent_if_asked()
     try:
-        _execute(command, arguments, rest)
+        _check_group(words_given)
+        arguments, rest = _parser().parse_known_args(words_given)
+        name = arguments.command
+        _execute(COMMANDS[name], arguments, rest)
     except RlAvrError as error:
-        print(f"rl-avr {arguments.command}: error: {error}", file=sys.stderr)
+        print(f"rl-avr {name}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
-            f"rl-avr {arguments.command}: interrupted; run the same command again to continue",
+            f"rl-avr {name}: interrupted; run the same command again to continue",
             file=sys.stderr,
         )
         return 130
     return 0
 
 
+def _check_group(words_given: Sequence[str]) -> None:
+    """Refuses a group without one of its commands, and says what to type."""
+    group, second = (*words_given[:2], "", "")[:2]
+    if group not in GROUPS or second in ("-h", "--help"):
+        return
+    names = [name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{group} ")]
+    if second in names:
+        return
+    found = repr(second) if second else "nothing"
+    given = "" if not second else " ".join(words_given[1:])
+    hint = f"; to make puzzles: rl-avr {group} make {given}" if second.startswith("-") else ""
+    raise ConfigError(f"expected one of {', '.join(names)} after {group!r}, got {found}{hint}")
+
+
 def _execute(command: Command, arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     if command.settings is None:
         if rest:
-            raise ConfigError(f"command line: expected a folder alone, got {' '.join(rest)!r} too")
-        command.run(arguments.folder)
+            known = ", ".join(command.arguments)
+            raise ConfigError(f"command line: expected {known} alone, got {' '.join(rest)!r} too")
+        names = [name.removeprefix("--").replace("-", "_") for name in command.arguments]
+        command.run(**{name: getattr(arguments, name) for name in names})
         return
-    overrides = list(parse_overrides(rest, command.short))
+    overrides = list(parse_overrides(rest, command.short, command.flags))
     settings: Any = load_settings(command.settings, arguments.config or command.configs, overrides)
     # every process of a distributed run comes here; one of them writes
     if hasattr(settings, "run") and os.environ.get("RANK", "0") == "0":
@@ -138,13 +250,16 @@ def _execute(command: Command, arguments: argparse.Namespace, rest: Sequence[str
 
 
 def parse_overrides(
-    tokens: Sequence[str], short: Mapping[str, str] | None = None
+    tokens: Sequence[str],
+    short: Mapping[str, str] | None = None,
+    flags: Mapping[str, tuple[str, str]] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yields dotted key and text of `--key value` and `--key=value`.
 
     Args:
         tokens: What argparse left over.
         short: Short forms of dotted keys.
+        flags: Words without a value, and the key and value that each stands for.
 
     Raises:
         ConfigError: A word that is no override, or a key without a value.
@@ -158,6 +273,9 @@ def parse_overrides(
         key, equals, value = token.removeprefix("--").partition("=")
         if not token.startswith("--") or not key:
             raise ConfigError(f"command line: expected --key value, got {token!r}")
+        if not equals and key in (flags or {}):
+            yield (flags or {})[key]
+            continue
         if not equals:
             if not left or left[0].startswith("--"):
                 raise ConfigError(f"command line: --{key}: expected a value after it")
@@ -169,29 +287,40 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rl-avr", description="Post-training of vision-language policies on visual puzzles."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="word", required=True, metavar="COMMAND")
+    groups = {}
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=command.help,
-            description=command.help,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if command.settings is None:
-            sub.add_argument("folder", type=Path, help="folder of the run")
-            continue
-        sub.usage = f"rl-avr {name} [-h] [--config FILE [FILE ...]] [--KEY VALUE ...]"
-        default = f"; default: {' '.join(command.configs)}" if command.configs else ""
-        sub.add_argument(
-            "--config",
-            nargs="+",
-            action="extend",
-            metavar="FILE",
-            help=f"YAML files; a later one is laid over an earlier one{default}",
-        )
-        sub.epilog = settings_help(command)
+        group, _, last = name.rpartition(" ")
+        if group and group not in groups:
+            sub = commands.add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            groups[group] = sub.add_subparsers(required=True, metavar="COMMAND")
+        _add_command(groups.get(group, commands), name, last, command)
     return parser
+
+
+def _add_command(commands: Any, name: str, last: str, command: Command) -> None:
+    sub = commands.add_parser(
+        last,
+        help=command.help,
+        description=command.help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sub.set_defaults(command=name)
+    for argument, options in command.arguments.items():
+        sub.add_argument(argument, **options)
+    if command.settings is None:
+        return
+    sub.usage = f"rl-avr {name} [-h] [--config FILE [FILE ...]] [--KEY VALUE ...]"
+    default = f"; default: {' '.join(command.configs)}" if command.configs else ""
+    sub.add_argument(
+        "--config",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help=f"YAML files; a later one is laid over an earlier one{default}",
+    )
+    sub.epilog = settings_help(command)
 
 
 def settings_help(command: Command) -> str:
@@ -199,31 +328,17 @@ def settings_help(command: Command) -> str:
     assert command.settings is not None
     lines = ["settings, as --KEY VALUE or --KEY=VALUE, and nested in YAML files:"]
     lines += [f"  --{short} is short for --{key}" for short, key in command.short.items()]
+    lines += [
+        f"  --{flag} is short for --{key} {value}" for flag, (key, value) in command.flags.items()
+    ]
     for dotted, key in settings_keys(command.settings()).items():
-        name, default = (f"{dotted}.*", "") if key.is_block else (dotted, f" ({key.default!r})")
-        allowed = "fields of trl" if key.is_block else words(key.hint)
+        name = f"{dotted}.*" if key.is_block else dotted
+        default = "" if key.is_passed_through else f" ({key.default!r})"
+        allowed = "fields of trl" if key.is_passed_through else words(key.hint)
         lines.append(f"  --{name}  {allowed}{default}")
         doc = attribute_docs(key.owner).get(key.field_name, "")
         lines += textwrap.wrap(doc, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
-
-
-@cache
-def attribute_docs(cls: type) -> dict[str, str]:
-    """Returns the string below each attribute of a class, which Python itself forgets."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    docs = {}
-    for statement, below in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-            and isinstance(below.value.value, str)
-        ):
-            docs[statement.target.id] = " ".join(below.value.value.split())
-    return docs
 
 
 if __name__ == "__main__":

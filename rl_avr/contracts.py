@@ -6,7 +6,7 @@ All are immutable and hashable. `Puzzle` goes to JSON and back without loss.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 CHOICE_LETTERS = "ABCDEFGH"
@@ -14,11 +14,11 @@ CHOICE_LETTERS = "ABCDEFGH"
 ParseStatus = Literal[
     "ok", "truncated", "no_answer", "several_answers", "not_a_choice", "malformed"
 ]
-PromptKind = Literal["perception", "cot"]
+PromptKind = Literal["perception", "cot", "direct"]
 FinishReason = Literal["stop", "length", "abort"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """One shape. Every field is a level of RAVEN's grammar, never a pixel or a word.
 
@@ -27,35 +27,99 @@ class Entity:
         size: 0 to 5, smallest first.
         color: 0 to 9, white first.
         angle: 0 to 7, -135 to 180 degrees in steps of 45; 3 is upright.
+        slot: index of its place in the component's layout, row-major.
     """
 
     type: int
     size: int
     color: int
     angle: int = 3
+    slot: int = 0
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One cell of a matrix or of its answer set: its entities in slot order."""
+@dataclass(frozen=True, slots=True)
+class Component:
+    """The entities of one part of a panel, such as the left half.
+
+    Args:
+        entities: at least one; in slot order unless a file has them otherwise.
+        uniformity: RAVEN's level, 0 to 3; at 3 all entities of a panel are alike.
+    """
 
     entities: tuple[Entity, ...]
+    uniformity: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One cell of a matrix or of its answer set, a component for each part."""
+
+    components: tuple[Component, ...]
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """Every entity of every component."""
+        return tuple(e for component in self.components for e in component.entities)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One panel of a non-regular puzzle: named whole numbers that its kind gives meaning."""
+
+    values: tuple[tuple[str, int], ...]
+
+    def value(self, name: str) -> int:
+        """Returns the value called `name`.
+
+        Raises:
+            KeyError: the scene has no such value.
+        """
+        return dict(self.values)[name]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule along the rows.
+    """A rule along the rows of one component.
 
     Args:
-        attribute: `type`, `size` or `color`.
-        kind: `constant`, `progression`, `arithmetic` or `distribute_three`.
+        attribute: `number`, `position`, `type`, `size` or `color`; a non-regular
+            kind's own names.
+        kind: `constant`, `progression`, `arithmetic` or `distribute_three`; a
+            non-regular kind's own names.
         parameter: the step of a progression (-2, -1, 1, 2), the sign of an
             arithmetic rule (1, -1), 0 for the others.
+        component: index of the component.
     """
 
     attribute: str
     kind: str
     parameter: int = 0
+    component: int = 0
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What people wrote about a puzzle whose symbolic state is not known.
+
+    Args:
+        question: the puzzle's question.
+        choices: texts of the choices, empty where the question is open. Choices that
+            are drawn in the image have their letter as text.
+        answer: the right answer: a letter where there are choices.
+        perception: perception questions with their answers.
+        chain: a chain of thought, or None.
+        prefix: sentence that names the kind of puzzle, or None.
+    """
+
+    question: str
+    choices: tuple[str, ...]
+    answer: str
+    perception: tuple[tuple[str, str], ...] = ()
+    chain: str | None = None
+    prefix: str | None = None
+
+
+PuzzleFamily = Literal["rpm", "nonregular", "annotated"]
 
 
 @dataclass(frozen=True)
@@ -64,39 +128,76 @@ class Puzzle:
 
     Args:
         puzzle_id: unique within a data set.
-        family: `rpm` for matrix puzzles.
-        configuration: RAVEN's folder name, `center_single` and so on.
-        context: the panels shown, row-major; the missing one is not among them.
-        choices: the answer set, in the order of its letters.
-        answer_index: index of the right choice.
+        family: `rpm` for matrix puzzles of RAVEN's grammar, `nonregular` for puzzles
+            of scenes, `annotated` for people's own images.
+        configuration: RAVEN's folder name, `center_single` and so on; of a
+            non-regular puzzle the layout; of an annotated one free.
+        context: the panels shown, row-major; the missing one is not among them. Empty
+            where the state is not known.
+        choices: the answer set, in the order of its letters. Empty where the state is
+            not known.
+        answer_index: index of the right choice; None for an open question.
         rules: one per ruled attribute.
-        difficulty: number of attributes whose rule is not constant.
+        difficulty: see `rl_avr.puzzles.difficulty`; 0 where it is not known.
         seed: what the sampler was given; 0 where the puzzle was read from a file.
+        annotation: what people wrote, for the family `annotated`.
     """
 
     puzzle_id: str
-    family: str
+    family: PuzzleFamily
     configuration: str
-    context: tuple[Panel, ...]
-    choices: tuple[Panel, ...]
-    answer_index: int
+    context: tuple[Panel | Scene, ...]
+    choices: tuple[Panel | Scene, ...]
+    answer_index: int | None
     rules: tuple[Rule, ...]
-    difficulty: int
+    difficulty: float
     seed: int
+    annotation: Annotation | None = None
 
     @property
-    def answer(self) -> Panel:
-        """The panel that completes the matrix."""
+    def has_state(self) -> bool:
+        """Whether the panels are known, so that claims about them can be graded."""
+        return bool(self.context)
+
+    @property
+    def num_choices(self) -> int:
+        """How many choices there are; 0 for an open question."""
+        return len(self.annotation.choices) if self.annotation else len(self.choices)
+
+    @property
+    def answer(self) -> Panel | Scene:
+        """The panel that completes the puzzle.
+
+        Raises:
+            ValueError: the state is not known.
+        """
+        if self.answer_index is None or not self.choices:
+            raise ValueError(f"puzzle {self.puzzle_id}: its state is not known")
         return self.choices[self.answer_index]
 
     @property
     def answer_letter(self) -> str:
-        """The letter of the right choice."""
+        """The letter of the right choice.
+
+        Raises:
+            ValueError: the question is open.
+        """
+        if self.answer_index is None:
+            raise ValueError(f"puzzle {self.puzzle_id}: an open question has no letter")
         return CHOICE_LETTERS[self.answer_index]
 
     def to_json(self) -> str:
-        """Returns the puzzle as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """Returns the puzzle as one line of JSON.
+
+        A panel is a list of components, each `[uniformity, [[type, size, color, angle,
+        slot], ...]]`; a scene is a mapping.
+        """
+        raw = {f.name: getattr(self, f.name) for f in fields(self)}
+        raw["context"] = [_raw_panel(panel) for panel in self.context]
+        raw["choices"] = [_raw_panel(panel) for panel in self.choices]
+        raw["rules"] = [asdict(rule) for rule in self.rules]
+        raw["annotation"] = asdict(self.annotation) if self.annotation else None
+        return json.dumps(raw, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Puzzle":
@@ -110,11 +211,38 @@ class Puzzle:
         raw["context"] = tuple(_panel(p) for p in raw["context"])
         raw["choices"] = tuple(_panel(p) for p in raw["choices"])
         raw["rules"] = tuple(Rule(**r) for r in raw["rules"])
-        return cls(**raw)
+        raw["annotation"] = _annotation(raw["annotation"]) if raw["annotation"] else None
+        puzzle = cls(**raw)
+        index = puzzle.answer_index
+        if index is not None and not 0 <= index < puzzle.num_choices:
+            raise ValueError(f"answer_index {index}: expected 0 to {puzzle.num_choices - 1}")
+        return puzzle
 
 
-def _panel(raw: dict[str, Any]) -> Panel:
-    return Panel(tuple(Entity(**entity) for entity in raw["entities"]))
+def _raw_panel(panel: Panel | Scene) -> Any:
+    if isinstance(panel, Scene):
+        return dict(panel.values)
+    return [
+        [c.uniformity, [[e.type, e.size, e.color, e.angle, e.slot] for e in c.entities]]
+        for c in panel.components
+    ]
+
+
+def _panel(raw: Any) -> Panel | Scene:
+    if isinstance(raw, dict):
+        return Scene(tuple(raw.items()))
+    return Panel(
+        tuple(
+            Component(tuple(Entity(*levels) for levels in entities), uniformity)
+            for uniformity, entities in raw
+        )
+    )
+
+
+def _annotation(raw: dict[str, Any]) -> Annotation:
+    raw["choices"] = tuple(raw["choices"])
+    raw["perception"] = tuple((question, answer) for question, answer in raw["perception"])
+    return Annotation(**raw)
 
 
 @dataclass(frozen=True)
@@ -178,14 +306,20 @@ class PanelClaim:
 
     Args:
         panel: `context:0` to `context:7`, `choice:0` to `choice:7`, or `missing`.
-        attribute: `type`, `size` or `color`.
-        value: the level claimed.
+        attribute: `number`, `position`, `type`, `size` or `color`; a non-regular
+            kind's own names.
+        value: the level claimed; a count for `number`; for `position` a number whose
+            bit k says that slot k is filled.
+        component: index of the component.
+        slot: the slot spoken of, or None for all entities of the component.
     """
 
     panel: str
     attribute: str
     value: int
     span: Span
+    component: int = 0
+    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +338,7 @@ class VerdictClaim:
     attribute: str
     fits: bool
     span: Span
+    component: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Every word that a policy reads or writes, once: templates, labels and value names.
 
-A chain of thought about a matrix puzzle has these lines, in this order:
+A compact chain of thought about a matrix puzzle has these lines, in this order:
 
     This is a regular puzzle.
     Type: square square square | circle circle circle | hexagon hexagon -> constant -> hexagon
@@ -12,21 +12,44 @@ A chain of thought about a matrix puzzle has these lines, in this order:
     C: hexagon yes, 4 yes, 7 yes
     ### Answer: C
 
-An attribute line reads the eight shown panels row by row, names the rule and
-predicts the ninth value. The choices are then tried one after another, each up to
-its first attribute that does not fit.
+An attribute line reads the shown panels row by row, names the rule and predicts the
+missing value. The choices are then tried one after another, each up to its first ruled
+attribute that does not fit.
+
+A `Schema` says which attribute lines a puzzle has. With two components the label names
+the component (`Left Type:`); a grid has `Number:` and `Position:` before its type.
+
+    value       one word: a shape's name, the number of a size, color or count; a position
+                is its slots, counted from 1 (`139`)
+    differing   where the entities of a panel differ, their words in slot order, joined by
+                a point (`square.circle.circle`); the position line says which slots
+    no rule     `-> no rule` instead of rule and prediction; the attribute is `any` in the
+                missing panel and is not tried in the choices
+    mixed       in a choice whose slots are not known: its entities differ; claims no value
+
+The angle is noise in every puzzle, so no chain speaks of it.
 """
 
-from rl_avr.contracts import Rule
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from rl_avr.contracts import CHOICE_LETTERS, Annotation, PromptKind, Puzzle, Rule
 
 PREFIX = "This is a regular puzzle."
+NONREGULAR_PREFIX = "This is a non-regular puzzle."
 ANSWER_MARK = "### Answer:"
 MISSING_LABEL = "Missing panel:"
 FITS, DIFFERS = "yes", "no"
+NO_RULE, ANY, MIXED = "no rule", "any", "mixed"
 
-COT_PROMPT = (
-    "Which choice completes the matrix? Generate a reason first and then output a letter answer."
-)
+MATRIX_QUESTION = "Which choice completes the matrix?"
+COT_REQUEST = "Generate a reason first and then output a letter answer."
+COT_REQUEST_OPEN = "Generate a reason first and then output a short answer."
+DIRECT_REQUEST = "Answer with the option's letter from the given choices directly."
+DIRECT_REQUEST_OPEN = "Answer the question with a short answer."
+COT_PROMPT = f"{MATRIX_QUESTION} {COT_REQUEST}"
+DIRECT_PROMPT = f"{MATRIX_QUESTION} {DIRECT_REQUEST}"
 
 ATTRIBUTE_LABELS = {"type": "Type:", "size": "Size:", "color": "Color:"}
 TYPE_WORDS = {"triangle": 1, "square": 2, "pentagon": 3, "hexagon": 4, "circle": 5}
@@ -46,11 +69,13 @@ ROW_ANSWERS = ("it stays the same", "it goes up", "it goes down", "it goes up an
 
 
 def value_word(attribute: str, level: int) -> str:
-    """Returns the word for a level: a shape's name, or the number of a size or color.
+    """Returns the word for a value: a shape's name, a number, or the slots of a position.
 
-    >>> value_word("type", 2), value_word("size", 4)
-    ('square', '4')
+    >>> value_word("type", 2), value_word("size", 4), value_word("position", 0b1001)
+    ('square', '4', '14')
     """
+    if attribute == "position":
+        return "".join(str(k + 1) for k in range(level.bit_length()) if level >> k & 1)
     return _TYPE_OF_LEVEL[level] if attribute == "type" else str(level)
 
 
@@ -74,8 +99,8 @@ def rule_phrase(rule: Rule) -> str:
     return rule.kind.replace("_", " ")
 
 
-_RULE_OF_PHRASE = {
-    rule_phrase(Rule("", kind, parameter)): (kind, parameter)
+RULE_PHRASES = {
+    (kind, parameter): rule_phrase(Rule("", kind, parameter))
     for kind, parameters in {
         "constant": (0,),
         "progression": (-2, -1, 1, 2),
@@ -84,6 +109,8 @@ _RULE_OF_PHRASE = {
     }.items()
     for parameter in parameters
 }
+"""(kind, parameter) -> phrase, of every rule of a regular puzzle."""
+_RULE_OF_PHRASE = {phrase: key for key, phrase in RULE_PHRASES.items()}
 
 
 def rule_of_phrase(attribute: str, phrase: str) -> Rule | None:
@@ -92,21 +119,180 @@ def rule_of_phrase(attribute: str, phrase: str) -> Rule | None:
     return Rule(attribute, *found) if found else None
 
 
+@dataclass(frozen=True, eq=False)
+class ChainLine:
+    """One attribute line of a chain.
+
+    Args:
+        component: index of the component.
+        attribute: name of the attribute.
+        label: what the line begins with, without its colon.
+        noun: the attribute in a sentence, such as `left size`.
+        words: value -> word, of every value that a chain can claim.
+        phrases: (kind, parameter) -> phrase, of every rule that a chain can claim.
+        clauses: (kind, parameter) -> the rule as a clause of a sentence; empty for the
+            rules of regular puzzles, whose clauses are among the phrasings.
+        num_slots: slots of the component; with more than one its entities may differ.
+        is_always_ruled: whether the line must name a rule.
+    """
+
+    component: int
+    attribute: str
+    label: str
+    noun: str
+    words: Mapping[int, str]
+    phrases: Mapping[tuple[str, int], str]
+    clauses: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    num_slots: int = 1
+    is_always_ruled: bool = True
+
+    @cached_property
+    def values(self) -> dict[str, int]:
+        """Word -> value."""
+        return {word: value for value, word in self.words.items()}
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """Phrase -> rule."""
+        return {
+            phrase: Rule(self.attribute, kind, parameter, self.component)
+            for (kind, parameter), phrase in self.phrases.items()
+        }
+
+    @cached_property
+    def section(self) -> str:
+        """Name of the section among `ParsedCompletion.sections`."""
+        return self.label.lower()
+
+    @cached_property
+    def is_ordered(self) -> bool:
+        """Whether more and less mean something; types are ordered by their corners."""
+        is_numbered = all(word == str(value) for value, word in self.words.items())
+        return is_numbered or self.attribute == "type"
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether the entities of one panel may have several values."""
+        return self.num_slots > 1 and self.attribute not in ("number", "position")
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """What a chain about a puzzle can say. One object for all puzzles of a configuration.
+
+    Args:
+        prefix: sentence that names the kind of puzzle; None where there is none.
+        rows: number of panels shown in each row, the missing one not counted.
+        lines: the attribute lines, in the order of a chain; none where the state of the
+            puzzle is not known.
+        parts: name of each component's part of a panel; empty where it is the whole.
+    """
+
+    prefix: str | None
+    rows: tuple[int, ...]
+    lines: tuple[ChainLine, ...]
+    parts: tuple[str, ...] = ("",)
+
+    @cached_property
+    def line_of_label(self) -> dict[str, ChainLine]:
+        """Label -> line."""
+        return {line.label: line for line in self.lines}
+
+    @cached_property
+    def panels(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the shown panels, row by row."""
+        names = iter(f"context:{i}" for i in range(sum(self.rows)))
+        return tuple(tuple(next(names) for _ in range(length)) for length in self.rows)
+
+
+_DIGITS = {level: str(level) for level in range(10)}
+
+
+def regular_line(
+    attribute: str, component: int = 0, num_slots: int = 1, name: str = "", adjective: str = ""
+) -> ChainLine:
+    """Returns the line of an attribute of a regular puzzle.
+
+    Args:
+        attribute: `number`, `position`, `type`, `size` or `color`.
+        component: index of the component.
+        num_slots: slots of the component.
+        name: name of the component, empty where there is only one.
+        adjective: the component in a sentence.
+    """
+    words: Mapping[int, str] = _DIGITS
+    if attribute == "type":
+        words = _TYPE_OF_LEVEL
+    elif attribute == "position":
+        words = {mask: value_word(attribute, mask) for mask in range(1, 1 << num_slots)}
+    return ChainLine(
+        component,
+        attribute,
+        f"{name} {attribute.capitalize()}".strip(),
+        f"{adjective} {attribute}".strip(),
+        words,
+        RULE_PHRASES,
+        num_slots=num_slots,
+        is_always_ruled=num_slots == 1,
+    )
+
+
+CENTER_SCHEMA = Schema(PREFIX, (3, 3, 2), tuple(regular_line(name) for name in ATTRIBUTE_LABELS))
+"""The schema of `center_single`; `rl_avr.elicitation.schema` has those of all puzzles."""
+
+
 def panel_name(panel: str) -> str:
     """Returns the name of a panel in a question.
 
     >>> panel_name("context:2"), panel_name("choice:0")
     ('panel 3', 'choice A')
     """
+    if panel == "missing":
+        return "the missing panel"
     kind, index = panel.split(":")
-    return f"panel {int(index) + 1}" if kind == "context" else f"choice {'ABCDEFGH'[int(index)]}"
+    return (
+        f"panel {int(index) + 1}" if kind == "context" else f"choice {CHOICE_LETTERS[int(index)]}"
+    )
 
 
-def single_token_phrases() -> tuple[str, ...]:
+def prompt_text(puzzle: Puzzle, kind: PromptKind) -> str:
+    """Returns what a policy is asked: the puzzle's question and what form of answer it wants.
+
+    Args:
+        puzzle: the puzzle.
+        kind: `direct` for the letter alone; the others ask for a reason first.
+    """
+    is_open = puzzle.num_choices == 0
+    if kind == "direct":
+        request = DIRECT_REQUEST_OPEN if is_open else DIRECT_REQUEST
+    else:
+        request = COT_REQUEST_OPEN if is_open else COT_REQUEST
+    if puzzle.annotation:
+        return f"{_annotated_question(puzzle.annotation)}{request}"
+    if puzzle.family == "rpm":
+        return f"{MATRIX_QUESTION} {request}"
+    if puzzle.configuration == "group":
+        return f"Which choice belongs with the panels shown? {request}"
+    return f"Which choice is the missing panel? {request}"
+
+
+def _annotated_question(annotation: Annotation) -> str:
+    """Returns the question, and the choices where they are not drawn in the image."""
+    letters = CHOICE_LETTERS[: len(annotation.choices)]
+    if list(annotation.choices) == list(letters):
+        return f"{annotation.question} "
+    lines = [f"{c}: {text}" for c, text in zip(letters, annotation.choices, strict=True)]
+    return "\n".join([annotation.question, *lines, ""])
+
+
+def single_token_phrases(schemas: Iterable[Schema] = ()) -> tuple[str, ...]:
     """Returns the phrases that never vary, longest first.
 
     A tokenizer made for these templates keeps each as one token, which makes a chain
     four times shorter than its characters would.
+
+    Args:
+        schemas: schemas beside that of `center_single` whose chains are to be short, too.
     """
     phrases = {PREFIX, COT_PROMPT, f"\n{MISSING_LABEL}", f"\n{ANSWER_MARK}"}
     phrases |= {f"\n{label}" for label in ATTRIBUTE_LABELS.values()}
@@ -117,4 +303,15 @@ def single_token_phrases() -> tuple[str, ...]:
     phrases |= {q.split("{")[0] for q in (*PANEL_QUESTIONS.values(), *ROW_QUESTIONS.values())}
     phrases |= {q.split("}")[1] for q in PANEL_QUESTIONS.values()}
     phrases |= {panel_name(f"{k}:{i}") for k in ("context", "choice") for i in range(8)}
+    for schema in schemas:
+        phrases |= {schema.prefix} if schema.prefix else set()
+        phrases |= {f" -> {NO_RULE}", f" {ANY}", f" {MIXED}"}
+        for line in schema.lines:
+            phrases |= {f"\n{line.label}:", *(f" -> {p}" for p in line.phrases.values())}
+            if len(line.words) <= _MOST_WORDS:
+                phrases |= {f" {word}" for word in line.words.values()}
     return tuple(sorted(phrases, key=lambda phrase: (-len(phrase), phrase)))
+
+
+_MOST_WORDS = 64
+"""Sets of more places than six have too many words for a token each."""

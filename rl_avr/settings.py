@@ -5,13 +5,15 @@ checked where it is read, so that a message can name the file it came from. A `t
 block is free here: trl's own fields are checked once trl is imported.
 """
 
+import ast
+import inspect
 import os
-import re
-import types
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -19,8 +21,10 @@ from rewards.config import RewardConfig
 from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.modeling.config import PolicyConfig
+from rl_avr.pipeline.config import MakeConfig
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
+from rl_avr.yaml_types import Dumper, Loader, converted, fits, words
 from rollouts.config import RolloutConfig
 from sft_warmstart.config import SftConfig
 
@@ -33,9 +37,9 @@ _COMMAND_LINE = "command line"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Settings of `rl-avr data`."""
+    """Settings of `rl-avr data make`."""
 
-    data: DataConfig = field(default_factory=DataConfig)
+    data: MakeConfig = field(default_factory=MakeConfig)
     puzzles: PuzzleConfig = field(default_factory=PuzzleConfig)
 
 
@@ -97,8 +101,13 @@ class SettingsKey:
 
     @property
     def is_block(self) -> bool:
-        """Whether any key may stand below this one, as below `trainer`."""
+        """Whether any name may stand below this one, as below `trainer`."""
         return get_origin(self.hint) is dict
+
+    @property
+    def is_passed_through(self) -> bool:
+        """Whether the names below are another library's, with values of any type."""
+        return self.is_block and get_args(self.hint)[1] is Any
 
 
 def settings_keys(settings: "DataclassInstance", prefix: str = "") -> dict[str, SettingsKey]:
@@ -116,6 +125,24 @@ def settings_keys(settings: "DataclassInstance", prefix: str = "") -> dict[str, 
         else:
             keys[dotted] = SettingsKey(type(settings), item.name, hints[item.name], value)
     return keys
+
+
+@cache
+def attribute_docs(cls: type) -> dict[str, str]:
+    """Returns the string below each attribute of a class, which Python itself forgets."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for statement, below in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+            and isinstance(below.value.value, str)
+        ):
+            docs[statement.target.id] = " ".join(below.value.value.split())
+    return docs
 
 
 def load_settings(
@@ -151,7 +178,7 @@ def to_dict(settings: "DataclassInstance") -> dict[str, Any]:
 
 def to_yaml(settings: "DataclassInstance") -> str:
     """Returns YAML from which `load_settings` makes equal settings."""
-    return yaml.dump(to_dict(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(to_dict(settings), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def save_resolved(settings: "DataclassInstance", folder: str | Path) -> Path:
@@ -172,41 +199,6 @@ def save_resolved(settings: "DataclassInstance", folder: str | Path) -> Path:
     return path
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars: `1e-5` is a float, `no` a string; no key twice."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"the key {key.value!r} stands here twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every string that a reader of YAML 1.1 or 1.2 would take for something else."""
-
-
-_FLOAT = re.compile(
-    r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-    r"|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
-)
-# tag, pattern, and the first characters under which PyYAML files it ("" is an empty value)
-_SCALARS: tuple[tuple[str, re.Pattern[str], list[str]], ...] = (
-    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    ("int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")),
-    ("float", _FLOAT, list("-+.0123456789")),
-)
-for _tag, _pattern, _starts in _SCALARS:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, _starts)
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-
-
 def _assignments(
     keys: Mapping[str, SettingsKey],
     configs: Sequence[str | Path],
@@ -224,7 +216,7 @@ def _assignments(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such config file, from {Path.cwd()}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -251,7 +243,7 @@ def _override_tree(keys: Mapping[str, SettingsKey], dotted: str, text: str) -> d
         raise _unknown(keys, dotted, _COMMAND_LINE)
     is_text = dotted in keys and keys[dotted].hint is str
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
         if not is_text:
             raise ConfigError(_yaml_problem(f"{_COMMAND_LINE}: {dotted}", error)) from error
@@ -287,42 +279,12 @@ def _leaves(
         # a block whose lines are all comments is empty
         if value is None and (is_section or keys[dotted].is_block):
             value = {}
-        if not _fits(value, hint):
+        if not fits(value, hint):
             raise ConfigError(f"{origin}: {dotted}: expected {words(hint)}, got {_shown(value)}")
         if is_section:
             yield from _leaves(keys, value, origin, f"{dotted}.")
         else:
-            yield dotted, (float(value) if hint is float else value)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value from YAML has the type that a field declares."""
-    kind = get_origin(hint) or hint
-    if kind in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if kind is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
-    if isinstance(value, bool):
-        return kind is bool
-    if kind is dict:
-        return isinstance(value, dict) and all(isinstance(name, str) for name in value)
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def words(hint: Any) -> str:
-    """Returns what a type allows, in words.
-
-    >>> words(float), words(Literal["vllm", "scripted"])
-    ('a number', "one of 'vllm', 'scripted'")
-    """
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    names |= {dict: "a mapping with names as keys", list: "a list", types.NoneType: "null"}
-    kind = get_origin(hint) or hint
-    if kind is Literal:
-        return "one of " + ", ".join(map(repr, get_args(hint)))
-    if kind in (Union, types.UnionType):
-        return " or ".join(map(words, get_args(hint)))
-    return names.get(kind, str(hint))
+            yield dotted, converted(value, hint)
 
 
 def _shown(value: Any) -> str:

@@ -9,14 +9,26 @@ import pytest
 
 from rl_avr.cli import COMMANDS, attribute_docs, main, parse_overrides
 from rl_avr.errors import ConfigError, RolloutError
-from rl_avr.settings import DemoSettings, GrpoSettings, SftSettings, load_settings
+from rl_avr.settings import (
+    DemoSettings,
+    GrpoSettings,
+    SftSettings,
+    load_settings,
+    settings_keys,
+)
 from rollouts.config import RolloutConfig
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "trl", "vllm", "numpy")
 TARGETS = {
     "demo": ("rl_avr.pipeline.demo", "run_demo"),
-    "data": ("rl_avr.pipeline.data", "make_data"),
+    "data make": ("rl_avr.pipeline.data", "make_data"),
+    "data make --dry-run": ("rl_avr.pipeline.data", "describe_data"),
+    "data show": ("rl_avr.pipeline.data_show", "show_data"),
+    "data stats": ("rl_avr.pipeline.data_stats", "write_stats"),
+    "the tables of data stats": ("rl_avr.pipeline.data_stats", "describe_stats"),
+    "data import": ("rl_avr.pipeline.data_import", "import_data"),
+    "data export": ("rl_avr.pipeline.data_raven", "export_data"),
     "sft": ("sft_warmstart.train", "train_sft"),
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
@@ -30,11 +42,19 @@ def calls(monkeypatch, tmp_path):
     seen: list[tuple[str, tuple, dict]] = []
 
     def fake(name):
-        return lambda *args, **kwargs: seen.append((name, args, kwargs))
+        # a made set is counted, a shown one has files
+        result = {"make_data": {"train": 5}, "show_data": ("page", "sheet")}.get(name)
 
+        def called(*args, **kwargs):
+            seen.append((name, args, kwargs))
+            return result
+
+        return called
+
+    modules = {name: types.ModuleType(name) for name, _ in TARGETS.values()}
     for module_name, function in TARGETS.values():
-        module = types.ModuleType(module_name)
-        setattr(module, function, fake(function))
+        setattr(modules[module_name], function, fake(function))
+    for module_name, module in modules.items():
         monkeypatch.setitem(sys.modules, module_name, module)
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -42,7 +62,8 @@ def calls(monkeypatch, tmp_path):
 
 
 def test_every_subcommand_has_one_row():
-    assert list(COMMANDS) == ["demo", "data", "sft", "grpo", "eval", "report"]
+    data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
+    assert list(COMMANDS) == ["demo", *data, "sft", "grpo", "eval", "report"]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
 
 
@@ -87,7 +108,7 @@ def test_a_wrong_stage_is_refused_by_its_full_name(calls, capsys):
 def test_data_eval_report_and_demo_reach_their_functions(calls, tmp_path):
     (tmp_path / "configs" / "demo").mkdir(parents=True)
     (tmp_path / "configs" / "demo" / "demo.yaml").write_text("run:\n  seed: 4\n")
-    assert main(["data", "--puzzles.num_train", "5"]) == 0
+    assert main(["data", "make", "--puzzles.num_train", "5"]) == 0
     assert main(["eval", "--eval.num_samples=3"]) == 0
     assert main(["report", "runs/x"]) == 0
     assert main(["demo"]) == 0
@@ -99,6 +120,53 @@ def test_data_eval_report_and_demo_reach_their_functions(calls, tmp_path):
     assert isinstance(demo[1][0], DemoSettings) and demo[1][0].run.seed == 4
     assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()
     assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_the_data_commands_reach_their_functions(calls, capsys):
+    assert main(["data", "make", "--dry-run", "--puzzles.mix", "{rotation: 2}"]) == 0
+    assert main(["data", "show", "runs/x", "--num", "3", "--split", "held_out"]) == 0
+    assert main(["data", "stats", "runs/x"]) == 0
+    assert main(["data", "import", "a.jsonl", "--format", "annotated", "--out", "b"]) == 0
+    assert main(["data", "import", "a", "--format=raven", "--out=b", "--strict"]) == 0
+    assert main(["data", "export", "runs/x", "--out", "c"]) == 0
+    dry, show, stats, tables, annotated, raven, export = calls
+    assert dry[0] == "describe_data" and dry[1][0].is_dry_run
+    assert dry[1][1].mix == {"rotation": 2.0}
+    assert show == ("show_data", (Path("runs/x"), ["held_out"], 3, None), {})
+    assert stats == ("write_stats", (Path("runs/x"),), {}) and tables[0] == "describe_stats"
+    assert annotated[1] == (Path("a.jsonl"), "annotated", Path("b"), False, 160)
+    assert raven[1] == (Path("a"), "raven", Path("b"), True, 160)
+    assert export[1] == (Path("runs/x"), Path("c"), None)
+    assert capsys.readouterr().out.startswith("None\nwritten: page\nwritten: sheet\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ([], "expected one of make, show, stats, import, export after 'data', got nothing"),
+        (["mkae"], "expected one of make, show, stats, import, export after 'data', got 'mkae'"),
+        (
+            ["--config", "configs/demo/data.yaml", "--puzzles.seed", "1"],
+            "got '--config'; to make puzzles: "
+            "rl-avr data make --config configs/demo/data.yaml --puzzles.seed 1",
+        ),
+    ],
+)
+def test_data_alone_says_what_to_type(calls, capsys, line, expected):
+    assert main(["data", *line]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("rl-avr data: error: ") and err.endswith(f"{expected}\n")
+    assert calls == []
+
+
+def test_a_flag_takes_no_value():
+    flags = {"dry-run": ("data.is_dry_run", "true")}
+    assert list(parse_overrides(["--dry-run", "--a", "1"], flags=flags)) == [
+        ("data.is_dry_run", "true"),
+        ("a", "1"),
+    ]
+    with pytest.raises(ConfigError, match="got 'yes'"):
+        list(parse_overrides(["--dry-run", "yes"], flags=flags))
 
 
 def test_only_the_main_process_writes(calls, tmp_path, monkeypatch):
@@ -130,7 +198,7 @@ def test_bad_input_ends_with_2_and_one_line(calls, capsys, line, expected):
 
 def test_report_takes_nothing_but_a_folder(calls, capsys):
     assert main(["report", "runs/x", "--a", "1"]) == 2
-    assert "rl-avr report: error: command line: expected a folder alone" in capsys.readouterr().err
+    assert "rl-avr report: error: command line: expected folder alone" in capsys.readouterr().err
     assert calls == []
 
 
@@ -179,10 +247,29 @@ def test_help_lists_keys_types_choices_defaults_and_docstrings(capsys):
 
 
 def test_every_key_of_every_subcommand_is_in_its_help(capsys):
-    for name in ("data", "grpo", "eval", "demo"):
+    for name, command in COMMANDS.items():
         with pytest.raises(SystemExit):
-            main([name, "--help"])
-        assert "--run.dir" in capsys.readouterr().out or name == "data"
+            main([*name.split(), "--help"])
+        shown = capsys.readouterr().out
+        if command.settings is not None:
+            assert all(f"--{key}" in shown for key in settings_keys(command.settings()))
+        assert all(argument in shown for argument in command.arguments)
+
+
+def test_help_of_the_group_lists_its_commands(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["data", "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("make", "show", "stats", "import", "export"))
+
+
+def test_help_says_what_a_mapping_holds(capsys):
+    with pytest.raises(SystemExit):
+        main(["data", "make", "--help"])
+    shown = capsys.readouterr().out
+    assert "--puzzles.mix.*  a mapping with names as keys, each value a number ({" in shown
+    assert "--dry-run is short for --data.is_dry_run true" in shown
 
 
 def test_docstrings_of_attributes_are_read():
@@ -194,6 +281,7 @@ def test_docstrings_of_attributes_are_read():
 
 ROUTES = {
     "rl-avr grpo --help": "from rl_avr.cli import main; main(['grpo', '--help'])",
+    "rl-avr data show --help": "from rl_avr.cli import main; main(['data', 'show', '--help'])",
     "rl-avr --help": "from rl_avr.cli import main; main(['--help'])",
     "python rl_avr/grpo.py --help": (
         "import runpy; sys.argv = ['grpo.py', '--help'];"

@@ -6,14 +6,21 @@ import json
 import numpy as np
 import pytest
 
-from rl_avr.contracts import Prompt, Puzzle, Score
+from rl_avr.contracts import Annotation, Prompt, Puzzle, Scene, Score
 from rl_avr.puzzles.config import PuzzleConfig
+from rl_avr.puzzles.grammar import CONFIGURATIONS
+from rl_avr.puzzles.nonregular.kinds import KINDS
 from rl_avr.puzzles.sampler import sample_puzzles
 
 
 def test_json_round_trip_keeps_every_puzzle(puzzles):
-    noisy = list(sample_puzzles("train", 20, 2, PuzzleConfig(has_angle_noise=True)))
-    for puzzle in [*puzzles, *noisy]:
+    names = [*CONFIGURATIONS, *KINDS]
+    config = PuzzleConfig(
+        mix=dict.fromkeys(names, 1.0), has_angle_noise=True, has_uniformity_noise=True
+    )
+    mixed = list(sample_puzzles("train", 60, 2, config))
+    assert {p.family for p in mixed} == {"rpm", "nonregular"}
+    for puzzle in [*puzzles, *mixed, annotated()]:
         text = puzzle.to_json()
         assert "\n" not in text
         back = Puzzle.from_json(text)
@@ -24,8 +31,45 @@ def test_json_round_trip_keeps_every_puzzle(puzzles):
 def test_json_by_hand(puzzle):
     raw = json.loads(puzzle.to_json())
     assert raw["answer_index"] == 2
-    assert raw["context"][3] == {"entities": [{"type": 5, "size": 1, "color": 1, "angle": 3}]}
-    assert raw["rules"][1] == {"attribute": "size", "kind": "progression", "parameter": 1}
+    # one component, uniformity 3, one entity: type, size, color, angle, slot
+    assert raw["context"][3] == [[3, [[5, 1, 1, 3, 0]]]]
+    assert raw["rules"][1] == {
+        "attribute": "size",
+        "kind": "progression",
+        "parameter": 1,
+        "component": 0,
+    }
+
+
+def annotated(answer_index=1):
+    annotation = Annotation(
+        "Which comes next?", ("A", "B", "C"), "B", (("How many rows?", "2"),), prefix="Look."
+    )
+    return Puzzle(
+        "own-1", "annotated", "sequence", (), (), answer_index, (), 0, 0, annotation=annotation
+    )
+
+
+def test_a_puzzle_without_state_says_so():
+    puzzle = annotated()
+    assert (puzzle.has_state, puzzle.num_choices, puzzle.answer_letter) == (False, 3, "B")
+    with pytest.raises(ValueError, match="own-1: its state is not known"):
+        _ = puzzle.answer
+    with pytest.raises(ValueError, match="own-1: an open question has no letter"):
+        _ = annotated(None).answer_letter
+
+
+def test_an_answer_that_is_no_choice_is_refused(puzzle):
+    text = puzzle.to_json().replace('"answer_index":2', '"answer_index":8')
+    with pytest.raises(ValueError, match="answer_index 8: expected 0 to 7"):
+        Puzzle.from_json(text)
+
+
+def test_the_values_of_a_scene():
+    scene = Scene((("turn", 2), ("count", 5)))
+    assert scene.value("count") == 5
+    with pytest.raises(KeyError):
+        scene.value("tone")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', "{}", '{"context": 3}'])

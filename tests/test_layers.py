@@ -21,6 +21,7 @@ LAYERS = {
     "rl_avr.seeding": 0,
     "rl_avr.metric_names": 0,
     "rl_avr.torchvision_compat": 0,
+    "rl_avr.parent_process": 0,
     "rl_avr.prompts": 1,
     "rl_avr.parsing": 1,
     "rl_avr.chat": 1,
@@ -38,6 +39,7 @@ LAYERS = {
     "sft_warmstart": 4,
     "rl_avr.evaluation": 4,
     "rl_avr.settings": 5,
+    "rl_avr.yaml_types": 5,
     "rl_avr.pipeline": 5,
     "rl_avr.cli": 6,
     "rl_avr.dpo": 6,
@@ -48,10 +50,13 @@ LAYERS = {
 }
 # (importer, imported): allowed although both rooms are in one layer
 SIDEWAYS = {
+    ("rewards", "rl_avr.elicitation"),  # what a chain can state is what perception is graded by
     ("rl_avr.parsing", "rl_avr.prompts"),  # the parser reads the tags that prompts defines
     ("rl_avr.training", "rl_avr.collector"),
     ("rl_avr.training", "rl_avr.reporting"),  # the metrics callback writes the metrics file
     ("rl_avr.pipeline", "rl_avr.settings"),  # a pipeline runs other settings' steps
+    ("rl_avr.settings", "rl_avr.yaml_types"),
+    ("rl_avr.settings", "rl_avr.pipeline"),  # its config.py; settings composes every folder's
 }
 ENTRY_LAYER = 6
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "vllm", "deepspeed"}

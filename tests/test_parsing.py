@@ -6,7 +6,13 @@ import pytest
 
 from rl_avr.contracts import Rule, Span
 from rl_avr.elicitation.chains import gold_chain
-from rl_avr.parsing import parse
+from rl_avr.elicitation.schema import (
+    all_schemas,
+    annotated_schema,
+    nonregular_schema,
+    regular_schema,
+)
+from rl_avr.parsing import answer_text, parse, parse_direct
 from rl_avr.prompts import value_level
 
 SIZE_LINE = "Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4"
@@ -251,3 +257,232 @@ def test_a_chain_behind_a_huge_text_is_still_found(chain):
     parsed = parse("garbage -> | " * 50_000 + "\n" + chain, 8)
     assert (parsed.status, parsed.choice_index) == ("malformed", 2)
     assert len(parsed.panel_claims) == 36
+
+
+GRID_LINES = (
+    "Number: 2 2 2 | 1 1 1 | 3 3 -> no rule",
+    "Position: 14 14 14 | 2 2 2 | 123 123 -> constant -> 123",
+    "Color: 3.5 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule",
+)
+
+
+def read_grid(*lines, num_choices=8):
+    return parse("\n".join(lines), num_choices, schema=regular_schema("distribute_four"))
+
+
+def test_the_grid_s_chain_by_hand(grid_chain):
+    parsed = parse(grid_chain, 4, schema=regular_schema("distribute_four"))
+    assert parsed.status == "ok"
+    assert parsed.choice_index == 1
+    assert parsed.sections == (
+        *("prefix", "number", "position", "type", "size", "color", "missing"),
+        *("choice:0", "choice:1", "answer"),
+    )
+    found = [(c.panel, c.attribute, c.slot, c.value) for c in parsed.panel_claims]
+    assert found[:2] == [("context:0", "number", None, 2), ("context:1", "number", None, 2)]
+    assert ("context:0", "position", None, 0b1001) in found
+    colors = [claim for claim in found if claim[1] == "color"]
+    assert colors[:2] == [("context:0", "color", 0, 3), ("context:0", "color", 3, 5)]
+    assert colors[6:9] == [(f"context:{i}", "color", None, 4) for i in (3, 4, 5)]
+    assert colors[-3:] == [("context:7", "color", slot, v) for slot, v in ((0, 1), (1, 2), (2, 2))]
+    assert [v.attribute for v in parsed.verdict_claims if v.choice_index == 0] == [
+        *("position", "type", "size")
+    ]
+    assert {claim[1] for claim in found if claim[0] == "missing"} == {"position", "type", "size"}
+
+
+def test_spans_of_differing_words():
+    text = "\n".join(GRID_LINES)
+    parsed = parse(text, 8, schema=regular_schema("distribute_four"))
+    words = [text[c.span.start : c.span.end] for c in parsed.panel_claims if c.slot is not None]
+    assert words == list("353535122122")
+
+
+def test_differing_words_need_a_position_of_as_many_slots():
+    alone = read_grid(GRID_LINES[2])
+    assert (alone.panel_claims, alone.sections) == ((), ("other",))
+    # 14 is read as 124: three slots, two words
+    wrong = read_grid(GRID_LINES[1].replace("14 14 14", "124 14 14"), GRID_LINES[2])
+    assert wrong.sections == ("position", "other")
+    moved = read_grid(GRID_LINES[1].replace("14 14 14", "23 14 14"), GRID_LINES[2])
+    slots = [
+        c.slot for c in moved.panel_claims if c.panel == "context:0" and c.attribute == "color"
+    ]
+    assert slots == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Number: 2 2 2 | 1 1 1 | 3 3 -> no rule -> 3",
+        "Number: 2 2 2 | 1 1 1 | 3 3 -> no rule -> any",
+        "Number: 2 2 2 | 1 1 1 | 3 3 -> any",
+        "Number: 2.2 2 2 | 1 1 1 | 3 3 -> no rule",
+        "Number: 2 2 2 | 1 1 1 -> no rule",
+        "Position: 41 14 14 | 2 2 2 | 123 123 -> no rule",
+        "Position: 11 14 14 | 2 2 2 | 123 123 -> no rule",
+        "Position: 15 14 14 | 2 2 2 | 123 123 -> no rule",
+        "Position: 1,4 14 14 | 2 2 2 | 123 123 -> no rule",
+        "Position: 0 14 14 | 2 2 2 | 123 123 -> constant -> 123",
+        "Left Type: square square square | circle circle circle | hexagon hexagon -> no rule",
+        "Size: mixed 1 2 | 1 2 3 | 2 3 -> no rule",
+    ],
+)
+def test_a_grid_s_line_that_comes_close_makes_no_claim(line):
+    parsed = read_grid(GRID_LINES[1], line)
+    assert len(parsed.panel_claims) == 9
+    assert parsed.sections == ("position", "other")
+
+
+def test_center_knows_no_line_without_a_rule():
+    parsed = parse("Size: 0 1 2 | 1 2 3 | 2 3 -> no rule", 8)
+    assert (parsed.panel_claims, parsed.sections) == ((), ("other",))
+    assert parse("Missing panel: any 4 7", 8).panel_claims == ()
+    assert parse("A: mixed no", 8).verdict_claims == ()
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_read"),
+    [
+        ("any 123 hexagon 4 any", True),
+        ("3 123 hexagon 4 any", False),
+        ("any any hexagon 4 any", False),
+        ("any 123 hexagon 4", False),
+        ("any 123 hexagon 4 any any", False),
+    ],
+)
+def test_any_stands_exactly_where_the_text_found_no_rule(grid_chain, missing, is_read):
+    text = grid_chain.replace("any 123 hexagon 4 any", missing)
+    parsed = parse(text, 4, schema=regular_schema("distribute_four"))
+    assert parsed.status == ("ok" if is_read else "malformed")
+
+
+def test_choices_are_read_by_the_attributes_that_the_text_calls_ruled():
+    verdicts = read_grid("A: 3 yes, 14 no").verdict_claims
+    assert [v.attribute for v in verdicts] == ["number", "position"]
+    # here the text has said that the number follows no rule
+    verdicts = read_grid(GRID_LINES[0], "A: 14 yes, circle no").verdict_claims
+    assert [v.attribute for v in verdicts] == ["position", "type"]
+    # the last line about an attribute counts
+    ruled = GRID_LINES[0].replace("no rule", "constant -> 3")
+    assert read_grid(GRID_LINES[0], ruled, "A: 3 no").sections[-1] == "choice:0"
+
+
+def test_the_values_of_a_choice_whose_slots_are_not_known():
+    mixed = read_grid(*GRID_LINES[:1], "A: 14 yes, mixed no")
+    assert [v.attribute for v in mixed.verdict_claims] == ["position", "type"]
+    assert len([c for c in mixed.panel_claims if c.panel == "choice:0"]) == 1
+    named = read_grid(*GRID_LINES[:1], "A: 14 yes, circle.square no").panel_claims
+    assert [(c.slot, c.value) for c in named if c.attribute == "type"] == [(0, 5), (3, 2)]
+    nowhere = read_grid(GRID_LINES[1].replace("constant -> 123", "no rule"), "A: 3 yes, 1.2 no")
+    assert nowhere.sections == ("position", "other")
+    assert read_grid("A: mixed no").sections == ("other",), "a count is one number"
+
+
+def test_components_by_hand():
+    text = (
+        "Left Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4\n"
+        "Right Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4"
+    )
+    schema = regular_schema("left_center_single_right_center_single")
+    parsed = parse(text, 8, schema=schema)
+    assert [c.component for c in parsed.panel_claims] == [0] * 9 + [1] * 9
+    assert [c.rule.component for c in parsed.rule_claims] == [0, 1]
+    assert parsed.sections == ("left size", "right size")
+    assert parse(SIZE_LINE, 8, schema=schema).sections == ("other",)
+
+
+def test_a_non_regular_chain_by_hand():
+    text = (
+        "This is a non-regular puzzle.\n"
+        "Item count: 1 2 3 4 -> plus 1 -> 5\n"
+        "Item shape: disc box disc plus -> no rule\n"
+        "Missing panel: 5 any\n"
+        "A: 3 no\n"
+        "B: 5 yes\n"
+        "### Answer: B"
+    )
+    schema = nonregular_schema("counting", "sequence")
+    parsed = parse(text, 4, schema=schema)
+    assert (parsed.status, parsed.choice_index) == ("ok", 1)
+    counts = [(c.panel, c.value) for c in parsed.panel_claims if c.attribute == "item_count"]
+    assert counts[:5] == [
+        *(("context:0", 1), ("context:1", 2), ("context:2", 3), ("context:3", 4)),
+        ("missing", 5),
+    ]
+    assert [c.rule for c in parsed.rule_claims] == [Rule("item_count", "progression", 1)]
+    # a value that the attribute cannot have, a row of another layout
+    assert parse(text.replace("-> 5", "-> 10"), 4, schema=schema).status == "malformed"
+    assert parse(text, 4, schema=nonregular_schema("counting", "group")).status == "malformed"
+    # the other kind's first sentence
+    wrong = text.replace("non-regular", "regular")
+    assert parse(wrong, 4, schema=schema).sections[0] == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "num_choices", "status", "choice"),
+    [
+        ("I think so.\n### Answer: B", 4, "ok", 1),
+        ("### Answer: B\nI am sure.", 4, "malformed", 1),
+        ("### Answer: E", 4, "not_a_choice", None),
+        ("It is B.", 4, "no_answer", None),
+        ("A fish.\n### Answer: a fish", 0, "ok", None),
+        ("### Answer:", 0, "not_a_choice", None),
+        ("Size: 0 1 2 | 1 2 3 | 2 3 -> constant -> 4\nA: circle no\n### Answer: A", 4, "ok", 0),
+    ],
+)
+def test_without_a_state_an_answer_at_the_end_is_all_there_is(text, num_choices, status, choice):
+    parsed = parse(text, num_choices, schema=annotated_schema(None))
+    assert (parsed.status, parsed.choice_index) == (status, choice)
+    assert parsed.panel_claims == parsed.verdict_claims == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "choice"),
+    [
+        ("C", "ok", 2),
+        (" C\n", "ok", 2),
+        ("### Answer: C", "ok", 2),
+        ("###Answer:C\n", "ok", 2),
+        ("E", "not_a_choice", None),
+        ("### Answer: c", "not_a_choice", None),
+        ("c", "no_answer", None),
+        ("C.", "no_answer", None),
+        ("CD", "no_answer", None),
+        ("C or D", "no_answer", None),
+        ("", "no_answer", None),
+        ("C\nD", "no_answer", None),
+        ("Because.\n### Answer: C", "malformed", 2),
+        ("### Answer: C\n### Answer: C", "several_answers", None),
+        ("\uff23", "not_a_choice", None),
+    ],
+)
+def test_direct_answers(text, status, choice):
+    parsed = parse_direct(text, 4)
+    assert (parsed.status, parsed.choice_index) == (status, choice)
+    assert parse_direct(text, 4, "length").status == "truncated"
+
+
+def test_direct_answers_to_open_questions():
+    assert parse_direct("a fish", 0).status == "ok"
+    assert parse_direct("### Answer: a fish", 0).status == "ok"
+    assert parse_direct("", 0).status == "no_answer"
+    assert parse_direct("a fish\nor two", 0).status == "no_answer"
+
+
+def test_the_words_of_the_answer():
+    assert answer_text("Well.\n### Answer: a fish \nx") == "a fish"
+    assert answer_text("### Answer: A\n### Answer: A") is None
+    assert answer_text("a fish") is None
+
+
+@pytest.mark.parametrize("schema", list(all_schemas()), ids=lambda s: "-".join(s.line_of_label))
+def test_no_garbage_raises_in_any_schema(schema):
+    rng = random.Random(1)
+    line = schema.lines[-1]
+    pieces = [f"{line.label}: ", *list(line.words.values())[:5], *line.phrases.values()]
+    pieces += [" | ", " -> ", "no rule", " ", ".", "any", "mixed", "\n", "A: ", " yes", " no, "]
+    for _ in range(300):
+        parsed = parse("".join(rng.choices(pieces, k=rng.randrange(40))), 4, schema=schema)
+        assert parsed.status != "ok"
+        assert {c.attribute for c in parsed.panel_claims} <= {one.attribute for one in schema.lines}

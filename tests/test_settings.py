@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -174,6 +175,74 @@ def test_wrong_type_in_a_file_names_the_file(write):
     assert refusal(SftSettings, [path]) == f"{path}: policy.path: expected text, got 12"
 
 
+@dataclass(frozen=True)
+class _Inner:
+    kinds: tuple[Literal["up", "down"], ...] = ("up",)
+    weights: dict[str, float] = field(default_factory=lambda: {"a": 1.0})
+
+
+@dataclass(frozen=True)
+class _Outer:
+    inner: _Inner = field(default_factory=_Inner)
+    sizes: tuple[float, ...] = ()
+    limit: float | None = None
+    free: dict[str, Any] = field(default_factory=dict)
+
+
+def test_lists_become_tuples_and_mappings_keep_free_names(write):
+    path = write(
+        "a.yaml",
+        "inner:\n  kinds: [down, up]\n  weights: {b: 2, c: 0.5}\nsizes: [1, 2.5]\nlimit: 3\n",
+    )
+    settings = load_settings(_Outer, [path])
+    assert settings == _Outer(_Inner(("down", "up"), {"b": 2.0, "c": 0.5}), (1.0, 2.5), 3.0)
+    assert [type(size) for size in settings.sizes] == [float, float]
+    assert type(settings.inner.weights["b"]) is float and type(settings.limit) is float
+    assert load_settings(_Outer, [write("b.yaml", to_yaml(settings))]) == settings
+
+
+def test_a_mapping_replaces_the_default_and_later_ones_are_laid_over(write):
+    first = write("a.yaml", "inner:\n  weights: {b: 2}\n")
+    second = write("b.yaml", "inner:\n  weights: {c: 3}\n")
+    loaded = load_settings(_Outer, [first, second], {"inner.weights.b": "5"})
+    assert loaded.inner.weights == {"b": 5.0, "c": 3.0}
+    assert load_settings(_Outer, [], {"inner.weights": "{}"}).inner.weights == {}
+
+
+def test_a_list_replaces_the_one_before(write):
+    path = write("a.yaml", "sizes: [1, 2]\n")
+    assert load_settings(_Outer, [path], {"sizes": "[3]"}).sizes == (3.0,)
+    assert load_settings(_Outer, [path], {"sizes": "[]"}).sizes == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("inner.kinds", "up", "expected a list, each item one of 'up', 'down', got 'up'"),
+        ("inner.kinds", "[up, left]", "each item one of 'up', 'down', got ['up', 'left']"),
+        ("inner.kinds", "[true]", "each item one of 'up', 'down', got [True]"),
+        ("inner.kinds", "null", "each item one of 'up', 'down', got None"),
+        ("sizes", "[1, x]", "expected a list, each item a number, got [1, 'x']"),
+        ("sizes", "{a: 1}", "expected a list, each item a number, got {'a': 1}"),
+        ("inner.weights", "{a: x}", "names as keys, each value a number, got {'a': 'x'}"),
+        ("inner.weights.a", "true", "names as keys, each value a number, got {'a': True}"),
+        ("inner.weights", "{1: 2}", "names as keys, each value a number, got {1: 2}"),
+        ("inner.weights", "[1]", "names as keys, each value a number, got [1]"),
+        ("limit", "x", "expected a number or null, got 'x'"),
+    ],
+)
+def test_items_of_a_wrong_type_are_named_with_the_whole_value(key, text, expected):
+    message = refusal(_Outer, [], {key: text})
+    name = "inner.weights" if key.startswith("inner.weights") else key
+    assert message.startswith(f"command line: {name}: ") and message.endswith(expected)
+
+
+def test_only_a_mapping_of_anything_is_passed_through():
+    keys = settings_keys(_Outer())
+    assert keys["free"].is_passed_through and keys["inner.weights"].is_block
+    assert not keys["inner.weights"].is_passed_through and not keys["sizes"].is_block
+
+
 def test_missing_file_and_folder_in_place_of_a_file(tmp_path):
     assert refusal(SftSettings, [tmp_path / "no.yaml"]).startswith(
         f"{tmp_path / 'no.yaml'}: no such config file"
@@ -214,7 +283,9 @@ def test_top_level_that_is_no_mapping(write, text):
         (EvalSettings, "eval.num_samples", "0", "expected a number >= 1, got 0"),
         (EvalSettings, "data.num_puzzles", "-1", "expected a number >= 0, got -1"),
         (SftSettings, "sft.perception_share", "2", "expected a number in [0, 1], got 2.0"),
-        (DataSettings, "puzzles.min_difficulty", "4", "expected a number in [0, 3], got 4"),
+        (DataSettings, "puzzles.min_difficulty", "-1", "expected a number >= 0, got -1.0"),
+        (DataSettings, "data.shard_size", "0", "expected a number >= 1, got 0"),
+        (DataSettings, "data.num_workers", "-1", "expected a number in [0, 1024], got -1"),
         (DataSettings, "puzzles.num_train", "0", "expected a number >= 1, got 0"),
         (DataSettings, "puzzles.render.panel_size_px", "7", "expected a number >= 8, got 7"),
     ],

@@ -8,27 +8,71 @@ Source: LLaVA-AVR (arXiv 2504.01324), visual elicitation.
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rl_avr import prompts
-from rl_avr.contracts import Puzzle
+from rl_avr.contracts import Panel, Puzzle
+from rl_avr.elicitation.facts import Fact, StateKey
+from rl_avr.elicitation.forms import FORMS, Form, Question, make_questions
+from rl_avr.elicitation.question_words import FAMILIES
+from rl_avr.elicitation.regular_facts import regular_facts
+from rl_avr.elicitation.scene_facts import scene_facts
 from rl_avr.puzzles.grammar import ATTRIBUTES, level
 
+_NUM_EARLY = 3
+_EARLY = ("coarse", "middle")
 
-@dataclass(frozen=True)
-class Question:
-    """A question about a puzzle's image and its gold answer."""
 
-    text: str
-    answer: str
+def perception_questions(
+    puzzle: Puzzle, rng: random.Random, forms: Sequence[Form] = FORMS
+) -> tuple[Question, ...]:
+    """Returns questions about everything in a puzzle, in grid order, from coarse to fine.
+
+    Of an annotated puzzle, the questions that people wrote.
+
+    Args:
+        puzzle: the puzzle to ask about.
+        rng: chooses paraphrases, forms and options.
+        forms: the forms wanted; of each fact's possible ones, one is chosen.
+    """
+    if puzzle.annotation is not None:
+        return annotated_questions(puzzle)
+    return make_questions(facts_of(puzzle), rng, forms)
+
+
+def facts_of(puzzle: Puzzle) -> list[Fact]:
+    """Returns what can be asked about a puzzle with a state, in grid order, coarse to fine."""
+    return list(regular_facts(puzzle) if puzzle.family == "rpm" else scene_facts(puzzle))
+
+
+def annotated_questions(puzzle: Puzzle) -> tuple[Question, ...]:
+    """Returns the perception questions of an annotation; none where there are none."""
+    if puzzle.annotation is None:
+        return ()
+    return tuple(
+        Question(
+            text,
+            answer,
+            family="annotated",
+            form="yes_no" if answer.strip().casefold() in ("yes", "no") else "open",
+        )
+        for text, answer in puzzle.annotation.perception
+    )
 
 
 def coarse_questions(puzzle: Puzzle) -> tuple[Question, ...]:
-    """Returns how each attribute changes along each of the two complete rows."""
+    """Returns how each attribute changes along each of the two complete rows.
+
+    Args:
+        puzzle: a regular puzzle with one entity a panel.
+    """
     return tuple(
         Question(
             prompts.ROW_QUESTIONS[name].format(row=row + 1),
-            _trend([level(panel, name) for panel in puzzle.context[3 * row : 3 * row + 3]]),
+            _trend([_level(panel, name) for panel in puzzle.context[3 * row : 3 * row + 3]]),
+            level="coarse",
+            family="row_trend",
+            panel=f"context:{3 * row}",
         )
         for row in range(2)
         for name in ATTRIBUTES
@@ -36,13 +80,20 @@ def coarse_questions(puzzle: Puzzle) -> tuple[Question, ...]:
 
 
 def fine_questions(puzzle: Puzzle) -> tuple[Question, ...]:
-    """Returns one question per attribute of every shown panel and choice, in grid order."""
+    """Returns one question per attribute of every shown panel and choice, in grid order.
+
+    Args:
+        puzzle: a regular puzzle with one entity a panel.
+    """
     panels = [(f"context:{i}", panel) for i, panel in enumerate(puzzle.context)]
     panels += [(f"choice:{i}", panel) for i, panel in enumerate(puzzle.choices)]
     return tuple(
         Question(
             prompts.PANEL_QUESTIONS[name].format(panel=prompts.panel_name(key)),
-            prompts.value_word(name, level(panel, name)),
+            prompts.value_word(name, _level(panel, name)),
+            family="attribute",
+            key=StateKey(key, name, _level(panel, name)),
+            panel=key,
         )
         for key, panel in panels
         for name in ATTRIBUTES
@@ -52,14 +103,31 @@ def fine_questions(puzzle: Puzzle) -> tuple[Question, ...]:
 def elicitation(puzzle: Puzzle, num_fine: int, rng: random.Random) -> tuple[Question, ...]:
     """Returns one conversation's questions: three coarse, then `num_fine` fine ones.
 
+    A Center puzzle is asked in one wording; every other one in all wordings and forms.
+
     Args:
         puzzle: the puzzle to ask about.
         num_fine: how many fine questions, drawn without replacement.
         rng: decides which questions and their order.
     """
-    coarse = rng.sample(coarse_questions(puzzle), k=3)
-    fine = fine_questions(puzzle)
-    return (*coarse, *rng.sample(fine, k=min(num_fine, len(fine))))
+    if puzzle.family == "rpm" and puzzle.configuration == "center_single":
+        coarse = rng.sample(coarse_questions(puzzle), k=_NUM_EARLY)
+        fine = fine_questions(puzzle)
+        return (*coarse, *rng.sample(fine, k=min(num_fine, len(fine))))
+    if puzzle.annotation is not None:
+        asked = annotated_questions(puzzle)
+        return tuple(rng.sample(asked, k=min(num_fine, len(asked))))
+    facts = facts_of(puzzle)
+    early = [i for i, fact in enumerate(facts) if FAMILIES[fact.family].level in _EARLY]
+    late = [fact for fact in facts if FAMILIES[fact.family].level not in _EARLY]
+    first = sorted(rng.sample(early, k=min(_NUM_EARLY, len(early))))
+    rest = rng.sample(late, k=min(num_fine, len(late)))
+    return make_questions([*(facts[i] for i in first), *rest], rng)
+
+
+def _level(panel: object, attribute: str) -> int:
+    assert isinstance(panel, Panel)
+    return level(panel, attribute)
 
 
 def _trend(levels: list[int]) -> str:

@@ -119,12 +119,14 @@ def _puzzle_values(graded: GradedGroup, name: str, num_samples: int) -> dict[str
     if name == "greedy":
         return {"greedy": float(right[0])}
     vote = majority_vote([parsed.choice_index for parsed in graded.parsed])
-    reading = [perception_accuracy(parsed, puzzle) for parsed in graded.parsed]
-    return {
+    values = {
         "pass@1": sum(right) / len(right),
         f"majority@{num_samples}": float(vote == puzzle.answer_index),
-        "perception": sum(reading) / len(reading),
     }
+    reading = [perception_accuracy(parsed, puzzle) for parsed in graded.parsed]
+    # a puzzle whose state is not known has no perception to measure
+    known = [value for value in reading if value is not None]
+    return values | ({"perception": sum(known) / len(known)} if known else {})
 
 
 def _counter(bar: Any, per_puzzle: int) -> Callable[[int], None]:

@@ -45,13 +45,13 @@ def demo_steps(settings: DemoSettings) -> tuple[Step, ...]:
     data = ("--data.path", str(run / "data"))
 
     def command(name: str, config: str, *overrides: str) -> tuple[str, ...]:
-        return ("-m", "rl_avr.cli", name, "--config", str(configs / config), *overrides)
+        return ("-m", "rl_avr.cli", *name.split(), "--config", str(configs / config), *overrides)
 
     def in_folder(sub: str) -> tuple[str, ...]:
         return ("--run.dir", str(run / sub), "--run.seed", seed, *data)
 
     perception = run / "sft_perception" / "policy"
-    make_data = command("data", "data.yaml", *data, "--puzzles.seed", seed)
+    make_data = command("data make", "data.yaml", *data, "--puzzles.seed", seed)
     stage_1 = command("sft", "sft_perception.yaml", *in_folder("sft_perception"))
     new_policy = ("--policy.path", str(run / "new_policy"))
     stage_2 = command("sft", "sft_reasoning.yaml", *in_folder("sft_reasoning"))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl_avr.errors import RlAvrError
+from rl_avr.parent_process import END_WITH_PARENT, end_with_parent
 
 # What the libraries say at every start hides the progress bars; errors still show.
 _QUIET = {
@@ -63,7 +64,10 @@ def run_steps(steps: Sequence[Step], folder: Path) -> dict[str, float]:
         print(f"\n{heading}\n    {_readable(step.command)}", flush=True)
         started = time.monotonic()
         code = subprocess.run(
-            _with_python(step.command), env=_environment(), check=False
+            _with_python(step.command),
+            env=_environment(),
+            check=False,
+            preexec_fn=end_with_parent,
         ).returncode
         if code != 0:
             raise StepError(
@@ -92,7 +96,7 @@ def _readable(command: Sequence[str]) -> str:
 def _environment() -> dict[str, str]:
     tools = str(Path(sys.executable).parent)
     path = f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**_QUIET, **os.environ, "PATH": path}
+    return {**_QUIET, **os.environ, "PATH": path, END_WITH_PARENT: "1"}
 
 
 def _write(path: Path, seconds: dict[str, float]) -> None:

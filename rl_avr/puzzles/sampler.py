@@ -1,110 +1,66 @@
-"""Center puzzles with ruled type, size and color, and splits that cannot overlap.
+"""Puzzles of any mix of configurations and kinds, one stream per split and seed."""
 
-A matrix is drawn again until its eight shown panels admit exactly one rule per
-attribute, so the answer and every rule claim can be graded without doubt.
-"""
-
-import hashlib
-import random
 from collections.abc import Iterator
-from typing import Literal
 
-from rl_avr.contracts import Panel, Puzzle, Rule
-from rl_avr.errors import PuzzleError
-from rl_avr.puzzles.choices import iraven_choices
+from rl_avr.contracts import Puzzle
 from rl_avr.puzzles.config import PuzzleConfig
-from rl_avr.puzzles.grammar import ANGLES_DEG, ATTRIBUTES, UPRIGHT, single
-from rl_avr.puzzles.rules import (
-    RULE_KINDS,
-    RULE_PARAMETERS,
-    Row,
-    explanations,
-    matrix_obeys,
-    rows_of,
-)
+from rl_avr.puzzles.feasibility import check_request
+from rl_avr.puzzles.matrix import MatrixSampler, SamplingReport
+from rl_avr.puzzles.nonregular.kinds import KINDS
+from rl_avr.puzzles.nonregular.sampler import sample_nonregular
+from rl_avr.puzzles.splits import Split
 from rl_avr.seeding import rng_for
-
-Split = Literal["train", "held_out"]
-
-_MAX_DRAWS = 10_000
-_HELD_OUT_SHARE = 0.1
-
-
-def split_of(context: tuple[Panel, ...]) -> Split:
-    """Returns the split of a matrix: a hash of the shown panels' levels decides.
-
-    Two puzzles with the same shown levels are always in the same split, whatever
-    their choices, angles or seeds.
-    """
-    levels = [(e.type, e.size, e.color) for panel in context for e in panel.entities]
-    digest = hashlib.blake2b(repr(levels).encode(), digest_size=8).digest()
-    return "held_out" if int.from_bytes(digest, "big") < _HELD_OUT_SHARE * 2**64 else "train"
 
 
 def sample_puzzles(
-    split: Split, num_puzzles: int, seed: int, config: PuzzleConfig
+    split: Split,
+    num_puzzles: int,
+    seed: int,
+    config: PuzzleConfig,
+    report: SamplingReport | None = None,
 ) -> Iterator[Puzzle]:
     """Yields puzzles of one split; puzzle k depends on the seed, the split and k alone."""
     for index in range(num_puzzles):
-        yield sample_puzzle(split, index, seed, config)
+        yield sample_puzzle(split, index, seed, config, report)
 
 
-def sample_puzzle(split: Split, index: int, seed: int, config: PuzzleConfig) -> Puzzle:
+def sample_puzzle(
+    split: Split,
+    index: int,
+    seed: int,
+    config: PuzzleConfig,
+    report: SamplingReport | None = None,
+) -> Puzzle:
     """Returns puzzle number `index` of a split.
 
+    Args:
+        split: `train` or `held_out`.
+        index: number of the puzzle.
+        seed: seed of the data set.
+        config: which puzzles are wanted.
+        report: counts what is drawn; None where nobody asks.
+
     Raises:
-        PuzzleError: no matrix with the wanted difficulty was found.
+        ConfigError: the request cannot be met; see `check_request`.
+        PuzzleError: no puzzle was found although the request can be met.
     """
-    rng = rng_for("center", seed, split, index)
-    for _ in range(_MAX_DRAWS):
-        rules = tuple(_draw_rule(name, rng) for name in ATTRIBUTES)
-        difficulty = sum(rule.kind != "constant" for rule in rules)
-        if difficulty < config.min_difficulty:
-            continue
-        levels = {rule.attribute: _draw_levels(rule, rng) for rule in rules}
-        if any(len(explanations(name, levels[name][:8])) != 1 for name in ATTRIBUTES):
-            continue
-        panels = tuple(
-            single({name: levels[name][i] for name in ATTRIBUTES}, _angle(config, rng))
-            for i in range(9)
-        )
-        if split_of(panels[:8]) != split:
-            continue
-        choices, answer_index = iraven_choices(panels[8], rng)
-        return Puzzle(
-            puzzle_id=f"center-{seed}-{split}-{index}",
-            family="rpm",
-            configuration="center_single",
-            context=panels[:8],
-            choices=choices,
-            answer_index=answer_index,
-            rules=rules,
-            difficulty=difficulty,
-            seed=seed,
-        )
-    raise PuzzleError(
-        f"no puzzle of difficulty {config.min_difficulty} or more for the split {split!r}, index "
-        f"{index}, in {_MAX_DRAWS} draws; expected a min_difficulty from 0 to {len(ATTRIBUTES)}"
-    )
+    names = _checked_mix(config)
+    rng = rng_for("puzzle", seed, split, index)
+    name = rng.choices(names, [config.mix[n] for n in names])[0] if len(names) > 1 else names[0]
+    if name in KINDS:
+        return sample_nonregular(split, index, seed, name)
+    return MatrixSampler(name, config, rng, report or SamplingReport()).sample(split, index, seed)
 
 
-def _draw_rule(attribute: str, rng: random.Random) -> Rule:
-    kind = rng.choice(RULE_KINDS[attribute])
-    return Rule(attribute, kind, rng.choice(RULE_PARAMETERS[kind]))
+_checked: dict[int, tuple[PuzzleConfig, tuple[str, ...]]] = {}
 
 
-def _draw_levels(rule: Rule, rng: random.Random) -> tuple[int, ...]:
-    """Returns nine levels, row-major, that obey `rule`."""
-    while True:
-        rows: list[Row] = [rng.choice(rows_of(rule)) for _ in range(3)]
-        if rule.kind == "distribute_three":
-            a, b, c = rows[0]
-            turns: list[Row] = [(b, c, a), (c, a, b)]
-            rng.shuffle(turns)
-            rows[1:] = turns
-        if matrix_obeys(rule, rows):
-            return tuple(level for row in rows for level in row)
-
-
-def _angle(config: PuzzleConfig, rng: random.Random) -> int:
-    return rng.randrange(len(ANGLES_DEG)) if config.has_angle_noise else UPRIGHT
+def _checked_mix(config: PuzzleConfig) -> tuple[str, ...]:
+    """Returns the names of the mix; a config object is checked once, not for every puzzle."""
+    known = _checked.get(id(config))
+    if known is None or known[0] is not config:
+        check_request(config)
+        known = (config, tuple(config.mix))
+        _checked.clear()
+        _checked[id(config)] = known
+    return known[1]

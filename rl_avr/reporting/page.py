@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rl_avr.contracts import Panel, Puzzle, Rule
+from rl_avr.contracts import Panel, Puzzle, Rule, Scene
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.grammar import TYPE_NAMES
 from rl_avr.puzzles.render import render_png
@@ -208,8 +208,11 @@ def rule_words(rule: Rule) -> str:
     return f"{rule.attribute}: {rule.kind.replace('_', ' ')}{parameter}"
 
 
-def panel_words(panel: Panel) -> str:
-    """Returns a panel's shapes in words and levels."""
+def panel_words(panel: Panel | Scene) -> str:
+    """Returns a panel's shapes in words and levels; a scene's values by name."""
+    if isinstance(panel, Scene):
+        shown = [(name, value) for name, value in panel.values if not name.startswith("_")]
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown)
     return ", ".join(
         f"{TYPE_NAMES[e.type]}, size {e.size}, color {e.color}" for e in panel.entities
     )

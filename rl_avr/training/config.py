@@ -26,10 +26,11 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which puzzles a run reads: a folder that `rl-avr data` wrote."""
+    """Which puzzles a run reads: a folder that `rl-avr data make` or `data import` wrote."""
 
     path: str = "runs/demo/data"
-    split: Literal["train", "held_out"] = "train"
+    split: Literal["train", "held_out", "val", "test"] = "train"
+    """`data make` writes the first two, `data import` whichever the source has."""
     num_puzzles: int = 0
     """How many puzzles, from the first on; 0 takes all."""
 

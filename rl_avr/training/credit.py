@@ -9,20 +9,40 @@ import torch
 
 from rewards.parts import is_right_verdict, is_true
 from rl_avr.algo.claim_credit import JudgedClaim, claim_advantages, token_credit
-from rl_avr.contracts import Completion, GradedGroup, ParsedCompletion, Puzzle, Span
+from rl_avr.contracts import (
+    Completion,
+    GradedGroup,
+    PanelClaim,
+    ParsedCompletion,
+    Puzzle,
+    Span,
+)
+
+_Key = tuple[str | int | None, ...]
+
+
+def _panel_key(claim: PanelClaim) -> _Key:
+    return ("panel", claim.panel, claim.component, claim.slot, claim.attribute)
 
 
 def judged_claims(parsed: ParsedCompletion, puzzle: Puzzle) -> list[JudgedClaim]:
     """Returns every claim with its truth; a repeated claim gets a key of its own."""
-    named: list[tuple[tuple[str, ...], Span, bool]] = [
-        *(((c.panel, c.attribute), c.span, is_true(c, puzzle)) for c in parsed.panel_claims),
-        *((("rule", c.rule.attribute), c.span, c.rule in puzzle.rules) for c in parsed.rule_claims),
+    named: list[tuple[_Key, Span, bool]] = [
+        *((_panel_key(c), c.span, is_true(c, puzzle)) for c in parsed.panel_claims),
         *(
-            (("fits", str(c.choice_index), c.attribute), c.span, is_right_verdict(c, puzzle))
+            (("rule", c.rule.component, c.rule.attribute), c.span, c.rule in puzzle.rules)
+            for c in parsed.rule_claims
+        ),
+        *(
+            (
+                ("fits", c.choice_index, c.component, c.attribute),
+                c.span,
+                is_right_verdict(c, puzzle),
+            )
             for c in parsed.verdict_claims
         ),
     ]
-    seen: Counter[tuple[str, ...]] = Counter()
+    seen: Counter[_Key] = Counter()
     judged = []
     for name, span, truth in named:
         judged.append(JudgedClaim((*name, seen[name]), span.start, span.end, truth))

@@ -1,7 +1,6 @@
-"""Puzzle data sets on disk: one Parquet file a split, images as bytes, state as JSON.
+"""Sets of puzzles as a training run or an evaluation reads them.
 
-Columns: `puzzle_id` (string), `puzzle` (the JSON of `Puzzle.to_json`), `image` (a
-Hugging Face image: PNG bytes). Anyone can load the files without this package.
+`puzzle_files` has the columns and the names of the files.
 """
 
 from collections.abc import Iterable
@@ -11,34 +10,31 @@ from typing import Any
 from rl_avr.chat import decode_image
 from rl_avr.contracts import Prompt, PromptKind, Puzzle
 from rl_avr.errors import DataError
-from rl_avr.prompts import COT_PROMPT
+from rl_avr.prompts import prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png
 from rl_avr.training.config import DataConfig
+from rl_avr.training.puzzle_files import (
+    NEEDED,
+    open_file,
+    puzzle_row,
+    split_files,
+    write_rows,
+)
+
+# above this the rows stay on disk, memory-mapped, beside the files that `datasets` caches
+_MAX_BYTES_IN_MEMORY = 500_000_000
 
 
 def write_puzzles(puzzles: Iterable[Puzzle], path: Path, render: RenderConfig) -> int:
     """Writes puzzles with their images; returns how many. The file appears only when whole."""
-    from datasets import Dataset, Features, Value
-    from datasets import Image as ImageFeature
-
-    rows: dict[str, list[Any]] = {"puzzle_id": [], "puzzle": [], "image": []}
-    for puzzle in puzzles:
-        rows["puzzle_id"].append(puzzle.puzzle_id)
-        rows["puzzle"].append(puzzle.to_json())
-        rows["image"].append({"bytes": render_png(puzzle, render), "path": None})
-    features = Features(
-        puzzle_id=Value("string"), puzzle=Value("string"), image=ImageFeature(decode=False)
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    Dataset.from_dict(rows, features=features).to_parquet(str(partial))
-    partial.rename(path)
-    return len(rows["puzzle_id"])
+    return write_rows((puzzle_row(puzzle, render_png(puzzle, render)) for puzzle in puzzles), path)
 
 
 def read_rows(config: DataConfig) -> Any:
     """Returns the rows of a split as a `datasets.Dataset`, images undecoded.
+
+    Only the files that hold the first `num_puzzles` rows are read.
 
     Raises:
         DataError: no such file, not a Parquet file, a column is missing, or too few rows.
@@ -47,28 +43,44 @@ def read_rows(config: DataConfig) -> Any:
     from datasets import Image as ImageFeature
     from datasets.exceptions import DatasetGenerationError
 
-    path = Path(config.path) / f"{config.split}.parquet"
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file; expected a split that `rl-avr data --config … --data.path "
-            f"{config.path}` wrote"
-        )
+    paths = _first_files(config)
+    size = sum(path.stat().st_size for path in paths)
     try:
-        rows = Dataset.from_parquet(str(path), keep_in_memory=True)
+        rows = Dataset.from_parquet(
+            [str(path) for path in paths],
+            columns=sorted(NEEDED),
+            keep_in_memory=size <= _MAX_BYTES_IN_MEMORY,
+        )
     except (OSError, ValueError, DatasetGenerationError) as error:
-        raise DataError(f"{path}: expected a Parquet file; got: {error}") from error
-    missing = {"puzzle_id", "puzzle", "image"} - set(rows.column_names)
-    if missing:
-        raise DataError(f"{path}: columns {sorted(missing)} are missing; got {rows.column_names}")
+        raise DataError(f"{_place(paths)}: expected a Parquet file; got: {error}") from error
     try:
         rows = rows.cast_column("image", ImageFeature(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path}: column 'image': expected images; got: {error}") from error
-    if config.num_puzzles > len(rows):
         raise DataError(
-            f"{path}: data.num_puzzles {config.num_puzzles} asked for, {len(rows)} rows there"
-        )
+            f"{_place(paths)}: column 'image': expected images; got: {error}"
+        ) from error
     return rows.select(range(config.num_puzzles)) if config.num_puzzles else rows
+
+
+def _first_files(config: DataConfig) -> list[Path]:
+    paths = split_files(Path(config.path), config.split)
+    found, num_rows = [], 0
+    for path in paths:
+        with open_file(path) as file:
+            num_rows += file.metadata.num_rows
+        found.append(path)
+        if config.num_puzzles and num_rows >= config.num_puzzles:
+            break
+    if config.num_puzzles > num_rows:
+        raise DataError(
+            f"{_place(paths)}: data.num_puzzles {config.num_puzzles} asked for, "
+            f"{num_rows} rows there"
+        )
+    return found
+
+
+def _place(paths: list[Path]) -> str:
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def read_prompts(config: DataConfig, kind: PromptKind = "cot") -> list[Prompt]:
@@ -78,14 +90,21 @@ def read_prompts(config: DataConfig, kind: PromptKind = "cot") -> list[Prompt]:
         DataError: as `read_rows`; or a row's puzzle or image cannot be read, with
             the row and the path.
     """
-    path = Path(config.path) / f"{config.split}.parquet"
+    path = split_path(config)
     prompts = []
     for index, row in enumerate(read_rows(config)):
         image = row_image_bytes(row, index, path)
         decode_image(image, f"{path}, row {index}, image {row['image']['path'] or '(bytes)'}")
         puzzle = row_puzzle(row, index, path)
-        prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, COT_PROMPT, image))
+        text = prompt_text(puzzle, kind)
+        prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, text, image))
     return prompts
+
+
+def split_path(config: DataConfig) -> Path:
+    """Returns what to call a split in a message: its file, or the pattern of its files."""
+    files = split_files(Path(config.path), config.split)
+    return files[0] if len(files) == 1 else Path(config.path) / f"{config.split}-*.parquet"
 
 
 def row_puzzle(row: dict[str, Any], index: int, path: Path) -> Puzzle:

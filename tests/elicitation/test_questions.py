@@ -1,14 +1,24 @@
 """Perception questions: gold answers by hand, coarse before fine, fine ones shuffled."""
 
 import dataclasses
+import hashlib
 import random
 
 import pytest
 
 from rl_avr.contracts import Panel
-from rl_avr.elicitation.questions import coarse_questions, elicitation, fine_questions
+from rl_avr.elicitation.grading import grade_answer
+from rl_avr.elicitation.question_words import LEVELS
+from rl_avr.elicitation.questions import (
+    coarse_questions,
+    elicitation,
+    facts_of,
+    fine_questions,
+    perception_questions,
+)
 from rl_avr.prompts import ROW_ANSWERS
 from rl_avr.puzzles.grammar import single
+from rl_avr.seeding import rng_for
 
 
 def test_coarse_answers_by_hand(puzzle):
@@ -82,3 +92,56 @@ def test_answers_follow_the_panel_not_its_place(puzzle):
     assert [tuple(after[24 + 3 * i : 27 + 3 * i]) for i in range(8)] == in_threes[::-1]
     assert isinstance(moved.answer, Panel)
     assert moved.answer == puzzle.answer
+
+
+@pytest.mark.parametrize(("asked", "digest"), [(8, "75d49b1f64b826ad"), (48, "ecfda9ce6d44876a")])
+def test_what_a_center_puzzle_is_asked_never_changes(puzzle, asked, digest):
+    # a shipped policy was trained on these very words in this very order
+    questions = elicitation(puzzle, asked, rng_for("questions", 0, "by-hand"))
+    text = "\n".join(f"{question.text}|{question.answer}" for question in questions)
+    assert hashlib.sha256(text.encode()).hexdigest().startswith(digest)
+
+
+def test_other_puzzles_are_asked_three_coarse_and_then_fine_questions(zoo):
+    for puzzle in zoo:
+        questions = elicitation(puzzle, 8, random.Random(5))
+        levels = [LEVELS.index(question.level) for question in questions]
+        if puzzle.configuration == "center_single":
+            continue
+        assert len(questions) == 11
+        assert len(set(questions)) == 11
+        assert all(level < 2 for level in levels[:3])
+        assert levels[:3] == sorted(levels[:3])
+        assert all(level >= 2 for level in levels[3:])
+        assert all(grade_answer(question, question.answer) for question in questions)
+
+
+def test_the_order_is_the_generator_s_alone(zoo):
+    puzzle = next(p for p in zoo if p.configuration == "distribute_nine")
+    one, again, other = (elicitation(puzzle, 20, random.Random(s)) for s in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+def test_every_fact_is_asked_once(zoo):
+    for puzzle in zoo[::4]:
+        questions = perception_questions(puzzle, random.Random(0))
+        assert [q.family for q in questions] == [f.family for f in facts_of(puzzle)]
+        assert [q.panel for q in questions] == [f.panel for f in facts_of(puzzle)]
+        assert {q.form for q in questions} == {"open", "multiple_choice", "yes_no"}
+        opened = perception_questions(puzzle, random.Random(0), ("open",))
+        assert {q.form for q in opened} == {"open"}
+
+
+def test_an_annotated_puzzle_is_asked_what_people_asked(annotated):
+    questions = perception_questions(annotated(), random.Random(0))
+    assert [(q.text, q.answer, q.form) for q in questions] == [
+        ("How many tiles are shown?", "5", "open"),
+        ("Is the first tile red?", "No", "yes_no"),
+    ]
+    assert [grade_answer(q, text) for q, text in zip(questions, ("5.", "no"), strict=True)] == [
+        *(True, True)
+    ]
+    assert set(elicitation(annotated(), 8, random.Random(0))) == set(questions)
+    assert len(elicitation(annotated(), 1, random.Random(0))) == 1
+    assert elicitation(annotated(perception=()), 8, random.Random(0)) == ()

@@ -1,8 +1,8 @@
 import pytest
 
+from rl_avr.pipeline.config import MakeConfig
 from rl_avr.pipeline.data import make_data
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import DataConfig
 
 
 @pytest.fixture(scope="session")
@@ -11,5 +11,5 @@ def puzzle_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     render = RenderConfig(panel_size_px=36)
     puzzles = PuzzleConfig(num_train=16, num_held_out=6, render=render)
-    make_data(DataConfig(path=str(folder)), puzzles)
+    make_data(MakeConfig(path=str(folder), num_workers=1), puzzles)
     return folder

@@ -1,9 +1,11 @@
 """Parts of the reward: F1 and shares by hand, and what repetition is worth."""
 
 import dataclasses
+import random
 
 import pytest
 
+from rewards.composition import REWARDS
 from rewards.parts import (
     choice_part,
     format_part,
@@ -12,7 +14,12 @@ from rewards.parts import (
     perception_accuracy,
     perception_part,
     rule_part,
+    stated_keys,
 )
+from rl_avr.contracts import PanelClaim, Span, VerdictClaim
+from rl_avr.elicitation.chains import gold_chain
+from rl_avr.elicitation.fluent import fluent_chain
+from rl_avr.elicitation.reading import read
 from rl_avr.parsing import parse
 
 SIZE_LINE = "Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4"
@@ -144,3 +151,142 @@ def test_a_verdict_is_judged_by_the_state_not_by_the_claimed_value(puzzle):
     (claim,) = parse("B: circle yes", 8).panel_claims
     assert is_right_verdict(verdict, puzzle)
     assert not is_true(claim, puzzle)
+
+
+@pytest.mark.parametrize("form", ["compact", "fluent"])
+def test_gold_is_worth_one_in_every_part_for_every_puzzle(zoo, form):
+    for puzzle in zoo:
+        text = gold_chain(puzzle) if form == "compact" else fluent_chain(puzzle, random.Random(0))
+        parsed = read(text, puzzle)
+        assert {name: part(parsed, puzzle) for name, part in REWARDS.items()} == dict.fromkeys(
+            REWARDS, 1.0
+        )
+        assert perception_accuracy(parsed, puzzle) == 1.0
+
+
+def test_what_a_grid_s_chain_states(grid):
+    # 8 panels with number, position, type and size; colors of 2, 1 and 3 entities that differ
+    assert len(stated_keys(grid)) == 8 * 4 + (3 * 2 + 3 * 1 + 2 * 3)
+    assert ("context:0", 0, "color", 3) in stated_keys(grid)
+    assert ("context:0", 0, "color", None) not in stated_keys(grid)
+    assert ("context:3", 0, "color", None) in stated_keys(grid)
+
+
+POSITIONS = "Position: 14 14 14 | 2 2 2 | 123 123 -> constant -> 123"
+
+
+@pytest.mark.parametrize(
+    ("line", "num_right", "num_claims", "num_seen"),
+    [
+        ("", 8, 8, 8),
+        ("Color: 3.5 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule", 23, 23, 23),
+        # one entity of fifteen is wrong
+        ("Color: 3.4 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule", 22, 23, 22),
+        # one value for entities that differ is wrong
+        ("Color: 3 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule", 21, 22, 21),
+        # entity by entity where all agree: right, but not what the chain states
+        ("Type: square.square square square | circle circle circle | hexagon hexagon"
+         " -> constant -> hexagon", 17, 17, 15),
+        # a number read as the count of another panel
+        ("Number: 1 2 2 | 1 1 1 | 3 3 -> no rule", 15, 16, 15),
+    ],
+)  # fmt: skip
+def test_perception_of_a_grid_by_hand(grid, line, num_right, num_claims, num_seen):
+    parsed = read(f"{POSITIONS}\n{line}", grid)
+    precision, recall = num_right / num_claims, num_seen / 47
+    expected = 2 * precision * recall / (precision + recall)
+    assert perception_part(parsed, grid) == pytest.approx(expected)
+    assert perception_accuracy(parsed, grid) == pytest.approx(num_seen / 47)
+
+
+def test_a_component_s_values_are_its_own(zoo):
+    puzzle = next(
+        p
+        for p in zoo
+        if p.configuration.startswith("left")
+        and p.context[0].components[0].entities[0].size
+        != p.context[0].components[1].entities[0].size
+    )
+    size = puzzle.context[0].components[0].entities[0].size
+    claims = [PanelClaim("context:0", "size", size, Span(0, 1), c) for c in range(3)]
+    assert [is_true(claim, puzzle) for claim in claims] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        PanelClaim("context:8", "type", 2, Span(0, 1)),
+        PanelClaim("choice:9", "type", 2, Span(0, 1)),
+        PanelClaim("context:0", "weight", 2, Span(0, 1)),
+        PanelClaim("context:0", "type", 2, Span(0, 1), 4),
+        PanelClaim("context:0", "type", 2, Span(0, 1), 0, 3),
+    ],
+)
+def test_a_claim_about_what_is_not_there_is_false(puzzle, zoo, claim):
+    assert not is_true(claim, puzzle)
+    scenes = next(p for p in zoo if p.family == "nonregular")
+    assert not is_true(claim, scenes)
+    assert not is_right_verdict(VerdictClaim(9, "type", True, Span(0, 1)), puzzle)
+
+
+def test_claims_of_one_slot(grid):
+    def color(value, slot):
+        return PanelClaim("context:0", "color", value, Span(0, 1), 0, slot)
+
+    claims = [color(3, 0), color(5, 3), color(5, 0), color(3, 1), color(3, None)]
+    assert [is_true(claim, grid) for claim in claims] == [True, True, False, False, False]
+
+
+def test_a_chain_of_another_puzzle_s_schema_is_graded_without_error(chain, zoo):
+    for puzzle in zoo:
+        # as a caller would who forgets the schema
+        parsed = parse(chain, puzzle.num_choices)
+        assert 0.0 <= perception_part(parsed, puzzle) < 1.0
+        assert 0.0 <= rule_part(parsed, puzzle) < 1.0
+        assert {is_right_verdict(v, puzzle) for v in parsed.verdict_claims} <= {True, False}
+
+
+def test_a_rule_for_everything_does_not_pay(grid, grid_chain):
+    gold = read(grid_chain, grid)
+    assert rule_part(gold, grid) == 1.0
+    eager = grid_chain.replace("2.2 -> no rule", "2.2 -> constant -> 1.2.2")
+    eager = eager.replace("3 3 -> no rule", "3 3 -> constant -> 3")
+    # three rules of five that were named
+    assert rule_part(read(eager, grid), grid) == pytest.approx(3 / 5)
+    silent = grid_chain.replace("constant -> 123", "no rule")
+    assert rule_part(read(silent, grid), grid) == pytest.approx(2 / 3)
+
+
+def test_the_rules_of_two_components_are_told_apart(zoo):
+    puzzle = next(p for p in zoo if p.configuration.startswith("up"))
+    lines = gold_chain(puzzle).split("\n")
+    swapped = [*lines[:1], *(line for line in lines if line.startswith("Down"))]
+    parsed = read("\n".join(swapped), puzzle)
+    assert len(parsed.rule_claims) == 3
+    assert rule_part(parsed, puzzle) == pytest.approx(3 / 6)
+
+
+def test_a_choice_whose_entities_differ_does_not_fit(grid):
+    mixed = VerdictClaim(0, "color", True, Span(0, 3))
+    assert not is_right_verdict(mixed, grid)
+    assert is_right_verdict(dataclasses.replace(mixed, fits=False), grid)
+
+
+def test_without_a_state_only_the_choice_and_the_form_are_judged(annotated):
+    one = annotated()
+    parsed = read(gold_chain(one), one)
+    assert {name: part(parsed, one) for name, part in REWARDS.items()} == {
+        "choice": 1.0,
+        "format": 1.0,
+        "perception": None,
+        "rule": None,
+    }
+    assert perception_accuracy(parsed, one) is None
+    assert choice_part(read("### Answer: B", one), one) == 0.0
+    assert not is_true(PanelClaim("missing", "type", 2, Span(0, 1)), one)
+
+
+def test_the_choice_of_an_open_question_cannot_be_judged(annotated):
+    free = annotated(choices=(), answer="a fish")
+    assert choice_part(read("### Answer: a bird", free), free) is None
+    assert choice_part(read("", free), free) is None

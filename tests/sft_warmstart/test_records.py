@@ -10,7 +10,7 @@ import pytest
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.elicitation.questions import coarse_questions, fine_questions
 from rl_avr.errors import DataError
-from rl_avr.prompts import COT_PROMPT
+from rl_avr.prompts import COT_PROMPT, DIRECT_PROMPT, prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_puzzle
 from rl_avr.training.config import DataConfig
@@ -18,8 +18,10 @@ from rl_avr.training.puzzle_data import write_puzzles
 from sft_warmstart.config import SftConfig
 from sft_warmstart.records import (
     chain_messages,
+    direct_messages,
     is_question_record,
     question_messages,
+    record_messages,
     sft_records,
 )
 
@@ -73,6 +75,40 @@ def test_a_chain_record_is_the_prompt_and_the_gold_chain(puzzle, chain):
         {"role": "assistant", "content": chain},
     ]
     assert chain_messages(puzzle, prefix=False)[1]["content"] == gold_chain(puzzle, False)
+
+
+def test_a_direct_record_is_the_prompt_and_the_letter(puzzle):
+    assert direct_messages(puzzle) == [
+        {"role": "user", "content": DIRECT_PROMPT},
+        {"role": "assistant", "content": "C"},
+    ]
+
+
+def test_every_puzzle_has_records_of_both_kinds(zoo):
+    for puzzle in zoo:
+        asked_of, solved = question_messages(puzzle, 8, 0), chain_messages(puzzle, True)
+        assert len(asked_of) == 22
+        assert [m["content"] for m in solved] == [prompt_text(puzzle, "cot"), gold_chain(puzzle)]
+
+
+@pytest.mark.parametrize("stage", ["perception", "reasoning"])
+def test_an_annotated_puzzle_gives_what_people_wrote(annotated, stage):
+    questions = SftConfig(stage=stage, perception_share=1.0)
+    chains = SftConfig(stage=stage, perception_share=0.0)
+    full, silent = annotated(), annotated(perception=(), chain=None)
+    assert sorted(asked(record_messages(full, questions, 0))) == [
+        *("How many tiles are shown?", "Is the first tile red?")
+    ]
+    direct = direct_messages(silent)
+    assert direct[1]["content"] == "C"
+    assert record_messages(silent, questions, 0) == direct
+    assert record_messages(silent, chains, 0) == direct
+    unasked = annotated(perception=())
+    if stage == "reasoning":
+        assert record_messages(full, chains, 0)[1]["content"] == gold_chain(full)
+        assert record_messages(unasked, questions, 0)[1]["content"] == gold_chain(unasked)
+    else:
+        assert record_messages(unasked, questions, 0) == direct
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])

@@ -8,12 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from rl_avr.chat import decode_image
-from rl_avr.errors import DataError
-from rl_avr.prompts import COT_PROMPT
+from rl_avr.contracts import Annotation
+from rl_avr.errors import DataError, PuzzleError
+from rl_avr.prompts import COT_PROMPT, prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png, render_puzzle
+from rl_avr.training import puzzle_data
 from rl_avr.training.config import DataConfig
 from rl_avr.training.puzzle_data import read_prompts, read_rows, write_puzzles
+from rl_avr.training.puzzle_files import puzzle_row, shard_path, write_rows
 
 RENDER = RenderConfig(8)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -73,12 +76,10 @@ def test_writing_again_replaces_the_split(data, puzzles):
 def test_a_failed_write_leaves_the_split_as_it_was(data, puzzles):
     path = data / "train.parquet"
     write_puzzles(puzzles[:2], path, RENDER)
-    broken = dataclasses.replace(puzzles[0], context=())
-    undrawn = dataclasses.replace(
-        broken, choices=(dataclasses.replace(puzzles[0].answer, entities=()),)
-    )
-    with pytest.raises(IndexError):
+    undrawn = dataclasses.replace(puzzles[0], context=())
+    with pytest.raises(PuzzleError):
         write_puzzles([puzzles[3], undrawn], path, RENDER)
+    assert sorted(p.name for p in data.iterdir()) == ["train.parquet"]
     assert [p.puzzle for p in read_prompts(DataConfig(path=str(data)))] == puzzles[:2]
 
 
@@ -88,6 +89,47 @@ def test_the_first_rows_are_taken(data, puzzles, asked, given):
     prompts = read_prompts(DataConfig(path=str(data), num_puzzles=asked), kind="perception")
     assert [p.puzzle for p in prompts] == puzzles[:given]
     assert {p.prompt_id.rpartition("/")[2] for p in prompts} == {"perception"}
+
+
+def test_only_the_files_with_the_first_rows_are_read(data, puzzles):
+    for index in range(3):
+        part = puzzles[4 * index : 4 * index + 4]
+        write_puzzles(part, shard_path(data, "train", index, 3), RENDER)
+    whole = [p.puzzle for p in read_prompts(DataConfig(path=str(data)))]
+    assert whole == puzzles[:12]
+    shard_path(data, "train", 2, 3).write_bytes(b"damaged")
+    assert [p.puzzle for p in read_prompts(DataConfig(path=str(data), num_puzzles=6))] == puzzles[
+        :6
+    ]
+    assert refusal(data).startswith(f"{shard_path(data, 'train', 2, 3)}: expected a Parquet file")
+
+
+def test_a_row_of_a_shard_is_named_by_the_split(data, puzzles):
+    write_puzzles(puzzles[:2], shard_path(data, "train", 0, 2), RENDER)
+    path = write_table(data, puzzles[2:4], puzzle=[puzzles[2].to_json(), "{}"])
+    path.rename(shard_path(data, "train", 1, 2))
+    assert refusal(data).startswith(f"{data / 'train-*.parquet'}, row 3: not a puzzle: ")
+
+
+def test_a_large_split_stays_on_disk(data, puzzles, monkeypatch):
+    write_puzzles(puzzles[:3], data / "train.parquet", RENDER)
+    monkeypatch.setattr(puzzle_data, "_MAX_BYTES_IN_MEMORY", 0)
+    rows = read_rows(DataConfig(path=str(data)))
+    assert rows.cache_files
+    assert [row["puzzle_id"] for row in rows] == [p.puzzle_id for p in puzzles[:3]]
+    monkeypatch.undo()
+    assert not read_rows(DataConfig(path=str(data))).cache_files
+
+
+def test_a_prompt_asks_what_its_puzzle_asks(data, puzzle):
+    note = Annotation("What is odd?", (), "the fish", prefix="An open puzzle.")
+    own = dataclasses.replace(
+        puzzle, family="annotated", context=(), choices=(), answer_index=None, annotation=note
+    )
+    write_rows([puzzle_row(own, render_png(puzzle, RENDER))], data / "train.parquet")
+    (prompt,) = read_prompts(DataConfig(path=str(data)))
+    assert prompt.puzzle == own
+    assert prompt.text == prompt_text(own, "cot") and "What is odd?" in prompt.text
 
 
 def test_more_rows_than_there_are_is_refused(data, puzzles):

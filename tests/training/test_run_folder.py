@@ -1,5 +1,8 @@
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -43,3 +46,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file/run"):
         prepare_run(RunConfig(dir=str(tmp_path / "file" / "run")))
+
+
+def test_a_second_process_is_kept_out_of_a_run(tmp_path):
+    prepare_run(RunConfig(dir=str(tmp_path)))
+    # the same process may come again
+    prepare_run(RunConfig(dir=str(tmp_path)))
+    code = (
+        "from rl_avr.training.run_folder import prepare_run\n"
+        "from rl_avr.training.config import RunConfig\n"
+        f"prepare_run(RunConfig(dir={str(tmp_path)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"process {os.getpid()} is at work in it" in done.stderr
