@@ -16,15 +16,18 @@ END_WITH_PARENT = "RL_AVR_END_WITH_PARENT"
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """Has the kernel kill this process when its parent ends; does nothing outside Linux.
 
     Fit for `preexec_fn`: no import, no lock.
+
+    Args:
+        parent: process id of the parent; where another one has this process by now, the
+            parent went before the kernel was asked, and this process ends at once.
     """
     if sys.platform.startswith("linux"):
         _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            # the parent went before the kernel was asked
+        if parent is not None and os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -80,7 +80,7 @@ def train_sft(
         processing_class=processor,
         callbacks=[MetricsCallback(folder / "metrics.jsonl"), _StopAfter(sft.stop_after_steps)],
     )
-    show_bar(sft_trainer, f"SFT, {sft.stage}", _BAR)
+    show_bar(sft_trainer, f"SFT, {sft.stage}", _BAR, sft.stop_after_steps)
     sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
     sft_trainer.save_model(str(folder / "policy"))
     processor.save_pretrained(folder / "policy")

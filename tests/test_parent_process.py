@@ -61,6 +61,14 @@ def test_a_killed_launcher_takes_its_child_along():
     assert wait_for_end(child)
 
 
+def test_a_parent_that_is_gone_already_ends_the_process():
+    code = "from rl_avr.parent_process import end_with_parent; end_with_parent({})"
+    orphan = subprocess.run([sys.executable, "-c", code.format(os.getpid() + 1)], check=False)
+    assert orphan.returncode == -signal.SIGKILL
+    child = subprocess.run([sys.executable, "-c", code.format(os.getpid())], check=False)
+    assert child.returncode == 0
+
+
 def test_without_being_asked_the_child_stays():
     launcher, child = start("0")
     launcher.kill()

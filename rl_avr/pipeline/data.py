@@ -63,11 +63,18 @@ def make_data(data: MakeConfig, puzzles: PuzzleConfig) -> dict[str, int]:
     settings = settings_of(puzzles, data.shard_size)
     guess = estimate(puzzles)
     with _written_by_one(folder):
-        manifest = _begun(folder, settings)
-        if not manifest.is_complete:
-            _warn_of_space(folder, shards, guess.bytes_per_puzzle)
-        manifest = _drafted(manifest, shards, data.num_workers)
-        _finish(manifest, shards, data.num_workers)
+        try:
+            manifest = _begun(folder, settings)
+            if not manifest.is_complete:
+                _warn_of_space(folder, shards, guess.bytes_per_puzzle)
+            manifest = _drafted(manifest, shards, data.num_workers)
+            _finish(manifest, shards, data.num_workers)
+        except OSError as error:
+            hint = "free some space" if error.errno == errno.ENOSPC else "see to it"
+            raise DataError(
+                f"{error.filename or folder}: cannot be written: {error.strerror}; {hint} and run "
+                "the same command again: what is whole stays"
+            ) from error
     return {"train": puzzles.num_train, "held_out": puzzles.num_held_out}
 
 
@@ -118,6 +125,9 @@ def _begun(folder: Path, settings: dict[str, Any]) -> Manifest:
     found = read_manifest(folder)
     if found is not None:
         check_settings(folder, found, settings)
+        now = versions(_LIBRARIES)
+        if not found.is_complete and found.versions != now:
+            logger.warning("%s was begun with %s; it goes on with %s", folder, found.versions, now)
         return found
     foreign = [path.name for split in SPLITS for path in folder.glob(f"{split}*.parquet")]
     if foreign:
@@ -195,19 +205,12 @@ def _run(
     done: int,
     left: int,
 ) -> None:
-    """Runs jobs under a progress bar, and says what to do when the disk is full."""
+    """Runs jobs under a progress bar."""
     # smoothing 0: the rate of the whole run, since shards of several processes end in bursts
     with tqdm(
         total=done + left, initial=done, desc=title, unit="puzzle", disable=not left, smoothing=0
     ) as bar:
-        try:
-            run_jobs(function, jobs, num_processes(num_workers), bar.update)
-        except OSError as error:
-            hint = "free some space" if error.errno == errno.ENOSPC else "see to it"
-            raise DataError(
-                f"{error.filename}: cannot be written: {error.strerror}; {hint} and run the same "
-                "command again: what is whole stays"
-            ) from error
+        run_jobs(function, jobs, num_processes(num_workers), bar.update)
 
 
 _ABOUT = (

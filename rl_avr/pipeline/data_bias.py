@@ -54,6 +54,7 @@ class Accuracy:
         high: upper end.
         n: puzzles.
         chance: one in so many choices.
+        p: probability that chance alone is right as often or more (exact binomial test).
     """
 
     value: float
@@ -61,6 +62,7 @@ class Accuracy:
     high: float
     n: int
     chance: float
+    p: float
 
 
 def answer_set(puzzle: Puzzle, kind: str) -> AnswerSet | None:
@@ -124,8 +126,10 @@ def accuracy(right: int, n: int, chance: float) -> Accuracy:
     """
     from scipy.stats import binomtest
 
+    test = binomtest(right, n, chance, alternative="greater")
     interval = binomtest(right, n).proportion_ci(_CONFIDENCE, method="wilson")
-    return Accuracy(right / n, float(interval.low), float(interval.high), n, chance)
+    low, high = float(interval.low), float(interval.high)
+    return Accuracy(right / n, low, high, n, chance, float(test.pvalue))
 
 
 def mode_guess(choices: Sequence[Values], rng: random.Random) -> int:

@@ -3,7 +3,7 @@
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from rl_avr.training.puzzle_data import row_puzzle
 from rl_avr.training.puzzle_files import NEEDED, iter_rows, kind_of, splits_of, state_hash
 
 _NAME = "stats.json"
+# chance of any false alarm in the whole table of guessers (Bonferroni)
+_ALARM = 0.05
 
 
 class _Counts:
@@ -172,6 +174,8 @@ def _letter_rows(answers: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ..
 
 def _bias_rows(bias: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("puzzles", "chance", "mode heuristic", "trained", "verdict")]
+    # one test in twenty would raise a false alarm, and there are many
+    least_p = _ALARM / max(1, sum(len(found) for found in bias.values()))
     for name, mode in bias["mode"].items():
         trained = bias["trained"].get(name)
         found = [mode] if trained is None else [mode, trained]
@@ -181,7 +185,7 @@ def _bias_rows(bias: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tu
                 f"{mode['chance']:.1%}",
                 _interval(mode),
                 "too few" if trained is None else _interval(trained),
-                _verdict(found),
+                "ABOVE CHANCE" if min(item["p"] for item in found) < least_p else "chance",
             )
         )
     return rows
@@ -189,11 +193,6 @@ def _bias_rows(bias: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[tu
 
 def _interval(found: Mapping[str, float]) -> str:
     return f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] n {found['n']}"
-
-
-def _verdict(found: Iterable[Mapping[str, float]]) -> str:
-    is_above = any(item["low"] > item["chance"] for item in found)
-    return "ABOVE CHANCE" if is_above else "chance"
 
 
 def _duplicate_rows(duplicates: Mapping[str, int]) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rl_avr.errors import RlAvrError
@@ -67,7 +68,7 @@ def run_steps(steps: Sequence[Step], folder: Path) -> dict[str, float]:
             _with_python(step.command),
             env=_environment(),
             check=False,
-            preexec_fn=end_with_parent,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         ).returncode
         if code != 0:
             raise StepError(

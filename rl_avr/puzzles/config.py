@@ -65,7 +65,8 @@ class PuzzleConfig:
     seed: int = 0
     """Seed of the whole data set."""
     mix: dict[str, float] = field(default_factory=lambda: {"center_single": 1.0})
-    """Weights of RAVEN's configurations, by folder name, and of non-regular kinds."""
+    """Weights of RAVEN's configurations, by folder name, and of non-regular kinds; 0 leaves
+    one out that an earlier file put in."""
     rules: RuleConfig = field(default_factory=RuleConfig)
     """Kinds of rule allowed, for matrix puzzles."""
     answer_set: AnswerSet = "iraven"
@@ -98,9 +99,9 @@ class PuzzleConfig:
         check_range("max_ruled", self.max_ruled, self.min_ruled, 8)
         check_range("min_difficulty", self.min_difficulty, 0)
         check_range("max_difficulty", self.max_difficulty, self.min_difficulty)
-        if not self.mix:
-            raise ConfigError("mix: expected at least one configuration or kind, got none")
         for name, weight in self.mix.items():
-            check_range(f"mix.{name}", weight, 0, open_low=True)
+            check_range(f"mix.{name}", weight, 0)
+        if not any(self.mix.values()):
+            raise ConfigError("mix: expected a weight above 0 for some configuration or kind")
         if not math.isfinite(sum(self.mix.values())):
             raise ConfigError("mix: the weights add up to more than a float holds")

@@ -20,7 +20,7 @@ def check_request(config: PuzzleConfig) -> None:
     for name in config.mix:
         if name not in known:
             raise ConfigError(f"mix.{name}: no such puzzle; nearest: {nearest(name, known)}")
-        if name in CONFIGURATIONS:
+        if name in CONFIGURATIONS and config.mix[name]:
             _check_configuration(name, config)
 
 

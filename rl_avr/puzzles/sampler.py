@@ -60,7 +60,7 @@ def _checked_mix(config: PuzzleConfig) -> tuple[str, ...]:
     known = _checked.get(id(config))
     if known is None or known[0] is not config:
         check_request(config)
-        known = (config, tuple(config.mix))
+        known = (config, tuple(name for name, weight in config.mix.items() if weight))
         _checked.clear()
         _checked[id(config)] = known
     return known[1]

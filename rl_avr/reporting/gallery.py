@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rl_avr.contracts import Puzzle, Rule
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.grammar import CONFIGURATIONS
+from rl_avr.puzzles.nonregular.kinds import kind_of
 from rl_avr.puzzles.render import image_size_px
 
 _TEMPLATE = "gallery.html.j2"
@@ -113,6 +114,10 @@ def _answer(puzzle: Puzzle) -> str:
 
 def rule_line(puzzle: Puzzle, rule: Rule) -> str:
     """Returns a rule in words, with its component where the puzzle has several."""
+    if puzzle.family == "nonregular":
+        phrases = kind_of(puzzle).rule_phrases
+        phrase = phrases[rule.attribute, rule.kind, rule.parameter]
+        return f"{rule.attribute.replace('_', ' ')}: {phrase}"
     parameter = f" {rule.parameter:+d}" if rule.parameter else ""
     text = f"{rule.attribute.replace('_', ' ')}: {rule.kind.replace('_', ' ')}{parameter}"
     if puzzle.family != "rpm" or puzzle.configuration not in CONFIGURATIONS:

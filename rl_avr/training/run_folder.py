@@ -43,17 +43,19 @@ class MetricsCallback(TrainerCallback):
 class MetricsBar(ProgressCallback):
     """transformers' progress bar with a few metrics at its end instead of printed logs."""
 
-    def __init__(self, title: str, metrics: Mapping[str, str]) -> None:
-        """Takes the bar's title, and metric -> short name."""
+    def __init__(self, title: str, metrics: Mapping[str, str], num_steps: int) -> None:
+        """Takes the bar's title, metric -> short name, and the last step (0: the schedule's)."""
         super().__init__()
         self._title = title
         self._metrics = metrics
+        self._num_steps = num_steps
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Opens the bar."""
         super().on_train_begin(args, state, control, **kwargs)
         if self.training_bar is not None:
             self.training_bar.set_description(self._title)
+            self.training_bar.total = self._num_steps or self.training_bar.total
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -68,11 +70,18 @@ class MetricsBar(ProgressCallback):
             self.training_bar.set_postfix(shown)
 
 
-def show_bar(trainer: Any, title: str, metrics: Mapping[str, str]) -> None:
-    """Gives a trainer one bar with `metrics` in place of the logs that it would print."""
+def show_bar(trainer: Any, title: str, metrics: Mapping[str, str], num_steps: int = 0) -> None:
+    """Gives a trainer one bar with `metrics` in place of the logs that it would print.
+
+    Args:
+        trainer: a transformers trainer.
+        title: stands before the bar.
+        metrics: metric -> short name of what stands behind it.
+        num_steps: the step at which the run stops; 0 where it follows its schedule to the end.
+    """
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(MetricsBar(title, metrics))
+    trainer.add_callback(MetricsBar(title, metrics, num_steps))
 
 
 def is_main_process() -> bool:

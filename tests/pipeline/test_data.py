@@ -313,6 +313,36 @@ def test_a_full_disk_keeps_what_is_whole_and_the_next_run_completes(made, tmp_pa
     assert contents(tmp_path) == contents(made)
 
 
+def test_a_full_disk_at_the_very_end_is_no_loss_either(made, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_card = data_module.write_card
+    monkeypatch.setattr(data_module, "write_card", full)
+    with pytest.raises(DataError, match=f"{tmp_path}: cannot be written: No space left on device"):
+        make_data(config(tmp_path), PUZZLES)
+    monkeypatch.setattr(data_module, "write_card", write_card)
+    make_data(config(tmp_path), PUZZLES)
+    assert contents(tmp_path) == contents(made)
+
+
+def test_going_on_with_other_versions_is_said(tmp_path, monkeypatch, caplog):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_module, "write_final", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make_data(config(tmp_path), PUZZLES)
+    monkeypatch.undo()
+    monkeypatch.setattr(data_module, "tqdm", _NoBar)
+    monkeypatch.setattr(data_module, "versions", lambda libraries: {"numpy": "9"})
+    make_data(config(tmp_path), PUZZLES)
+    assert "it goes on with {'numpy': '9'}" in caplog.text
+    caplog.clear()
+    make_data(config(tmp_path), PUZZLES)
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("stop", range(1, 8))
 def test_stopped_while_the_files_become_final_it_goes_on(repeats, tmp_path, monkeypatch, stop):
     make_data(config(tmp_path / "whole"), PUZZLES)

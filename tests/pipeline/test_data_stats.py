@@ -9,7 +9,7 @@ import pytest
 from rl_avr.contracts import Annotation
 from rl_avr.errors import DataError
 from rl_avr.pipeline.data_bias import AnswerSet, accuracy, answer_set, bias_report, mode_guess
-from rl_avr.pipeline.data_stats import describe_stats, write_stats
+from rl_avr.pipeline.data_stats import _bias_rows, describe_stats, write_stats
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.nonregular.sampler import sample_nonregular
 from rl_avr.puzzles.sampler import sample_puzzles
@@ -109,6 +109,18 @@ def test_wilson_by_hand():
     assert (found.value, found.n, found.chance) == (0.8, 10, 0.125)
     assert found.low == pytest.approx(0.4901625, abs=1e-6)
     assert found.high == pytest.approx(0.9433178, abs=1e-6)
+    assert accuracy(2, 2, 0.125).p == pytest.approx(0.125**2)
+
+
+def test_a_table_of_many_kinds_raises_no_alarm_by_chance_but_sees_a_leak():
+    def row(p):
+        return {"value": 0.3, "low": 0.26, "high": 0.34, "n": 500, "chance": 0.25, "p": p}
+
+    names = [f"kind{i}" for i in range(20)]
+    bias = {"mode": {n: row(0.01) for n in names}, "trained": {n: row(0.5) for n in names}}
+    bias["trained"]["kind3"] = row(1e-6)
+    found = [line[-1] for line in _bias_rows(bias)[1:]]
+    assert [i for i, verdict in enumerate(found) if verdict == "ABOVE CHANCE"] == [3]
 
 
 def test_the_mode_is_the_choice_with_the_commonest_values():

@@ -243,6 +243,13 @@ def test_an_impossible_request_is_refused_at_once(changes, message):
         sample_puzzle("train", 0, 0, replace(plain, **changes))
 
 
+def test_a_weight_of_zero_leaves_a_configuration_out():
+    mix = {"center_single": 0.0, "distribute_four": 1.0}
+    assert {p.configuration for p in sample(20, mix=mix)} == {"distribute_four"}
+    with pytest.raises(ConfigError, match="mix: expected a weight above 0"):
+        PuzzleConfig(mix={"center_single": 0.0})
+
+
 def test_arithmetic_on_types_is_refused():
     with pytest.raises(ConfigError, match="type: arithmetic on types has no meaning"):
         RuleConfig(type=("arithmetic",))

@@ -186,6 +186,15 @@ def test_rules_name_their_component_where_there_are_two(puzzle):
     assert rule_line(puzzle, Rule("type", "distribute_three")) == "type: distribute three"
 
 
+def test_a_rule_of_a_kind_is_named_as_in_its_chains():
+    puzzle = sample_nonregular("train", 0, 0, "reflection")
+    phrases = KINDS["reflection"].rule_phrases
+    for rule in puzzle.rules:
+        line = rule_line(puzzle, rule)
+        assert line.endswith(f": {phrases[rule.attribute, rule.kind, rule.parameter]}")
+        assert "_" not in line
+
+
 def test_no_puzzles_give_a_page_too():
     assert "No puzzles." in render_gallery("t", "s", [])
 
