@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rl_avr.pipeline.data_shards import MADE_SPLITS, Shard, draw, make_row, of_kind
 from rl_avr.pipeline.text_table import text_table
 from rl_avr.puzzles.config import PuzzleConfig
-from rl_avr.puzzles.sampler import check_request
+from rl_avr.puzzles.feasibility import check_request
+from rl_avr.puzzles.grammar import CONFIGURATIONS
+from rl_avr.puzzles.matrix import SamplingReport
+from rl_avr.puzzles.nonregular.sampler import sample_counted
+from rl_avr.puzzles.sampler import sample_puzzles
 
 _NUM_PROBES = 24
+_NUM_COUNTED = 100
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,47 @@ def estimate(config: PuzzleConfig) -> Estimate:
     return Estimate(size / _NUM_PROBES, (time.perf_counter() - started) / _NUM_PROBES)
 
 
+def rejections(config: PuzzleConfig) -> list[tuple[str, str, str]]:
+    """Returns what is drawn, why some of it is thrown away, and how much, of a few puzzles."""
+    wanted = shares(config)
+    rows: list[tuple[str, str, str]] = []
+    matrices = {kind: share for kind, share in wanted.items() if kind in CONFIGURATIONS}
+    if matrices:
+        report = SamplingReport()
+        only = replace(config, mix=matrices)
+        for _ in sample_puzzles("train", _NUM_COUNTED, config.seed, only, report):
+            pass
+        rows += _matrix_rejections(report)
+    others = [kind for kind in wanted if kind not in CONFIGURATIONS]
+    if others:
+        num = max(1, _NUM_COUNTED // len(others))
+        found = [
+            sample_counted("train", index, config.seed, kind)[1]
+            for kind in others
+            for index in range(num)
+        ]
+        drawn = sum(f.ambiguous + f.other_split + 1 for f in found)
+        rows += [
+            ("scenes of a puzzle", "ambiguous", _percent(sum(f.ambiguous for f in found), drawn)),
+            ("", "other split", _percent(sum(f.other_split for f in found), drawn)),
+        ]
+    return rows
+
+
+def _matrix_rejections(report: SamplingReport) -> list[tuple[str, str, str]]:
+    return [
+        ("values of a rule", "ambiguous", _percent(report.draws.ambiguous, report.draws.drawn)),
+        ("values of the choices", "equal", _percent(report.equal_values, report.groups)),
+        ("sets of rules", "no answer set", _percent(report.no_answer_set, report.rule_sets)),
+        ("matrices", "other split", _percent(report.other_split, report.matrices)),
+        ("", "not one right choice", _percent(report.not_unique, report.matrices)),
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}"
+
+
 def describe(
     guess: Estimate, config: PuzzleConfig, shards: Sequence[Shard], num_workers: int
 ) -> str:
@@ -69,6 +115,7 @@ def describe(
         [
             f"dry run: {shards[0].folder}",
             text_table(rows),
+            text_table([("drawn", "thrown away because", "share"), *rejections(config)]),
             f"size: about {sum(num.values()) * guess.bytes_per_puzzle / 1e6:.1f} MB, "
             f"{guess.bytes_per_puzzle / 1e3:.1f} kB a puzzle",
             f"there already: {there} puzzles; left: {left}, about {_duration(seconds)} in "

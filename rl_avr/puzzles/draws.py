@@ -13,6 +13,7 @@ Source: RAVEN (Zhang et al. 2019), constraints of the released generator.
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -42,8 +43,13 @@ class Drawn(NamedTuple):
 Entry = tuple[str, str, tuple[int, ...]]
 """Attribute, kind and feasible parameters."""
 
-Draws = list[int]
-"""A counter of one entry: how many sets of values were drawn."""
+
+@dataclass
+class Draws:
+    """Counts sets of nine values drawn for a rule, and those that another rule explains too."""
+
+    drawn: int = 0
+    ambiguous: int = 0
 
 
 def below(rng: random.Random, count: int) -> int:
@@ -112,7 +118,7 @@ def draw_values(grammar: ComponentGrammar, rule: Rule, rng: random.Random, draws
         grammar: the component.
         rule: feasible for it.
         rng: the stream.
-        draws: counts each set of values drawn.
+        draws: counts the sets of values.
 
     Raises:
         PuzzleError: no such values were found.
@@ -120,7 +126,7 @@ def draw_values(grammar: ComponentGrammar, rule: Rule, rng: random.Random, draws
     is_layout = rule.attribute in ("number", "position")
     draw_row, is_independent = _row_drawer(grammar, rule, rng)
     for _ in range(_MAX_DRAWS):
-        draws[0] += 1
+        draws.drawn += 1
         first = draw_row()
         values: tuple[int, ...]
         if rule.kind == "distribute_three" and not is_independent:
@@ -139,6 +145,7 @@ def draw_values(grammar: ComponentGrammar, rule: Rule, rng: random.Random, draws
         )
         if len(found) == 1 and found[0][0].kind == rule.kind:
             return Drawn(rule, values)
+        draws.ambiguous += 1
     raise PuzzleError(
         f"{rule} on the layout {grammar.layout}: no values with one explanation in "
         f"{_MAX_DRAWS} draws"

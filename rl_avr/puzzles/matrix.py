@@ -28,7 +28,7 @@ from rl_avr.puzzles.choices import (
 )
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.difficulty import difficulty_of, num_ruled
-from rl_avr.puzzles.draws import Drawn, below, draw_rule, draw_values, random_mask
+from rl_avr.puzzles.draws import Drawn, Draws, below, draw_rule, draw_values, random_mask
 from rl_avr.puzzles.feasibility import entries_of, groups_of
 from rl_avr.puzzles.grammar import ATTRIBUTES, CONFIGURATIONS, UNIFORM
 from rl_avr.puzzles.solver import Explanations, explain, fits
@@ -46,10 +46,10 @@ class SamplingReport:
         puzzles: puzzles kept.
         rule_sets: sets of rules drawn; those outside the wanted range are thrown away.
         no_answer_set: sets of rules thrown away because no answer set has room.
-        draws: a list of one count: nine values drawn for one rule. Those with another
-            explanation are thrown away, so are those of the next count.
-        groups: sets of values with one explanation and their alternatives, thrown away
-            where two values are equal.
+        draws: sets of values drawn for a rule; those with another explanation are thrown
+            away.
+        groups: sets of values with one explanation, and their alternatives.
+        equal_values: groups thrown away because two values of the choices would be equal.
         matrices: matrices put together.
         other_split: matrices thrown away because they belong to the other split.
         not_unique: matrices thrown away because not exactly one choice is predicted.
@@ -58,8 +58,9 @@ class SamplingReport:
     puzzles: int = 0
     rule_sets: int = 0
     no_answer_set: int = 0
-    draws: list[int] = field(default_factory=lambda: [0])
+    draws: Draws = field(default_factory=Draws)
     groups: int = 0
+    equal_values: int = 0
     matrices: int = 0
     other_split: int = 0
     not_unique: int = 0
@@ -237,6 +238,7 @@ class MatrixSampler:
             while len(values) <= num_alternatives:
                 value = self._alternative(group, rule, uniformity)
                 if not is_apart(rule, value, values, limit):
+                    self.report.equal_values += 1
                     break
                 values.append(value)
             else:

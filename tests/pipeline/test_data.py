@@ -427,6 +427,10 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(made, tmp_path):
     assert rows["all"] == ["100%", "22", "7"]
     assert rows["files"] == ["3", "1"]
     assert "there already: 0 puzzles; left: 29" in text
+    thrown = [line.rsplit(maxsplit=1)[-1] for line in text.splitlines() if "other split" in line]
+    assert len(thrown) == 2
+    # a tenth of all puzzles is held out
+    assert all(2 < float(share.rstrip("%")) < 25 for share in thrown), thrown
     assert not (tmp_path / "new").exists()
     assert "there already: 29 puzzles; left: 0" in describe_data(config(made), PUZZLES)
 
