@@ -34,6 +34,8 @@ _WIDTH = 2 * _ENLARGE
 _WHITE = 255
 _BORDER_GREY = 200
 _MIN_LETTER_PX = 9
+# from this side on a single black pixel of the enlarged canvas changes the pixel it ends in
+_MIN_EXACT_PX = 32
 _WHOLE: Slot = (0.5, 0.5, 1, 1)
 _FREE_PLACES = {"distribute_four": 0.5, "distribute_nine": 0.33}
 """Row and column of the letter where shapes reach into the corner: between four slots."""
@@ -167,6 +169,10 @@ def _draw_empty_cell(configuration: str, side: int, letter: str | None) -> np.nd
 def _draw_lone_cell(
     shape: int, size: int, color: int, angle: int, side: int, letter: str | None
 ) -> np.ndarray:
+    if letter is not None and side >= _MIN_EXACT_PX:
+        marked = _marked(_lone_cell(shape, size, color, angle, side, None), side, letter)
+        if marked is not None:
+            return marked
     image, draw = _framed()
     middle = _SIZE / 2
     # clockwise, unlike RAVEN: see LONE
@@ -175,6 +181,18 @@ def _draw_lone_cell(
     if letter is not None:
         _draw_letter(draw, letter, side)
     return _scaled(image, side)
+
+
+def _marked(bare: np.ndarray, side: int, letter: str) -> np.ndarray | None:
+    """Returns a cell with a letter put in, or None where shape and letter share a pixel.
+
+    Pixel for pixel what drawing both on one canvas gives, many times faster.
+    """
+    plain, marked = _empty_cell(LONE, side, None), _empty_cell(LONE, side, letter)
+    is_letter = marked != plain
+    if (is_letter & (bare != _WHITE - plain)).any():
+        return None
+    return np.where(is_letter, _WHITE - marked, bare)
 
 
 def _draw_missing_cell(side: int) -> np.ndarray:
