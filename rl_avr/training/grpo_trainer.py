@@ -12,6 +12,7 @@ What is wrapped, and why (a contract test names each seam and its signature):
     _calculate_rewards                  returns the collected scores, one column a part
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,14 +139,31 @@ class AvrGrpoTrainer(GRPOTrainer):
         )
         mean_gap = self.accelerator.gather(gap).mean().item()
         self._metrics["train"][PARITY_GAP].append(mean_gap)
-        if not mean_gap <= self._parity_max_mean_gap:
-            raise RolloutError(
-                f"step {self.state.global_step}: the engine and the policy disagree: mean "
-                f"|logprob gap| of sampled tokens is {mean_gap:.2e}, expected at most "
-                f"rollouts.parity_max_mean_gap {self._parity_max_mean_gap:.2e}. The policy that "
-                "samples would not be the policy that is trained. Check that dtype and sampling "
-                "(top_p 1, no top_k) agree; in bfloat16 a gap below 1.5e-2 is usual"
-            )
+        check_gap(mean_gap, self._parity_max_mean_gap, self.state.global_step)
+
+
+def check_gap(mean_gap: float, limit: float, step: int) -> None:
+    """Raises RolloutError where engine and policy disagree, or one of them gives no number.
+
+    Args:
+        mean_gap: mean |engine logprob - policy logprob| of the sampled tokens, in nats.
+        limit: the largest allowed.
+        step: step of the run.
+    """
+    if not math.isfinite(mean_gap):
+        raise RolloutError(
+            f"step {step}: the logprobs of the sampled tokens are not finite: an update before "
+            "this step has broken the weights. Lower trainer.learning_rate or "
+            "trainer.max_grad_norm; the last checkpoint may be whole"
+        )
+    if mean_gap > limit:
+        raise RolloutError(
+            f"step {step}: the engine and the policy disagree: mean |logprob gap| of sampled "
+            f"tokens is {mean_gap:.2e}, expected at most rollouts.parity_max_mean_gap "
+            f"{limit:.2e}. The policy that samples would not be the policy that is trained. Check "
+            "that dtype and sampling (top_p 1, no top_k) agree; in bfloat16 a gap below 1.5e-2 is "
+            "usual"
+        )
 
 
 def check_prompt_ids(trainer_ids: Sequence[int], group: GradedGroup) -> None:

@@ -11,7 +11,7 @@ from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzle
 from rl_avr.training.config import RunConfig
 from rl_avr.training.grpo import check_batch_shape, grpo_arguments
-from rl_avr.training.grpo_trainer import AvrGrpoTrainer, check_prompt_ids
+from rl_avr.training.grpo_trainer import AvrGrpoTrainer, check_gap, check_prompt_ids
 from rollouts.config import RolloutConfig, SamplingConfig
 
 BLOCK = {"use_cpu": True, "bf16": False, "per_device_train_batch_size": 64, "num_generations": 32}
@@ -101,3 +101,17 @@ def test_prompt_ids_that_an_engine_expanded_twice_are_refused():
     check_prompt_ids([1, 9, 9, 2], group_with((1, 9, 9, 2)))
     with pytest.raises(RolloutError, match=r"7/cot.*saw 6 .* has 4, different from position 3"):
         check_prompt_ids([1, 9, 9, 2], group_with((1, 9, 9, 9, 9, 2)))
+
+
+@pytest.mark.parametrize(
+    ("gap", "message"),
+    [
+        (2e-3, "step 7: the engine and the policy disagree.*is 2.00e-03, expected at most"),
+        (float("nan"), "step 7: the logprobs of the sampled tokens are not finite.*learning_rate"),
+        (float("inf"), "not finite"),
+    ],
+)
+def test_a_gap_above_the_limit_or_without_a_number_stops_the_run(gap, message):
+    check_gap(1e-3, 1e-3, 7)
+    with pytest.raises(RolloutError, match=message):
+        check_gap(gap, 1e-3, 7)
