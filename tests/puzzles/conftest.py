@@ -28,11 +28,9 @@ def originals(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(4, id="70"), pytest.param(1, id="280", marks=pytest.mark.slow)],
-)
-def original_items(request, originals):
-    """Reads every fourth original problem, or all: path of the npz, puzzle, images."""
-    paths = sorted(originals.rglob("*.npz"))[:: request.param]
+@pytest.fixture(scope="session")
+def original_items(originals):
+    """Reads all original problems: path of the npz, puzzle, images."""
+    paths = sorted(originals.rglob("*.npz"))
+    assert len(paths) == 280
     return lambda: ((path, *read_raven(path)) for path in paths)

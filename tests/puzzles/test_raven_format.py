@@ -75,7 +75,7 @@ def test_originals_go_there_and_back(original_items, tmp_path):
             assert key == "predict" or np.array_equal(old[key], new[key]), key
         assert xml_facts(path.with_suffix(".xml")) == xml_facts(xml)
         num_problems += 1
-    assert num_problems >= 70
+    assert num_problems == 280
     assert folders == set(CONFIGURATIONS)
     assert {("type", "progression", step) for step in (-2, -1, 1, 2)} <= rules
     assert {("size", "arithmetic", 1), ("color", "arithmetic", -1)} <= rules
