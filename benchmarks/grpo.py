@@ -69,7 +69,8 @@ def arguments(folder: str) -> Any:
         "gradient_checkpointing": False,
         "logging_steps": 1,
     }
-    return grpo_arguments(RunConfig(dir=folder), RolloutConfig(sampling=SAMPLING), block)
+    rollouts = RolloutConfig(sampling=SAMPLING)
+    return grpo_arguments(RunConfig(dir=folder), rollouts, RewardConfig(), block)
 
 
 def our_step(data: DataConfig, folder: str) -> float:
@@ -85,7 +86,7 @@ def our_step(data: DataConfig, folder: str) -> float:
         credit=CreditConfig(),
     )
     trainer.add_callback(clock)
-    with trainer.collector.engine:
+    with trainer.collector.engine, trainer.collector:
         trainer.train()
     return clock.seconds_per_step()
 

@@ -91,6 +91,24 @@ def run_eval(settings: EvalSettings) -> None:
     )
 
 
+def run_rewards_score(rollouts: list[Path], config: Path | None, out: Path | None) -> None:
+    """Grades recorded rollouts again and prints what each part gives."""
+    from rl_avr.pipeline.rewards_score import score_rollouts
+
+    print(score_rollouts(rollouts, config, out))
+
+
+def run_rewards_explain(
+    id: str | None, config: Path | None, html: Path | None, **asked: Any
+) -> None:
+    """Shows one completion with each claim marked right or wrong."""
+    from rl_avr.pipeline.rewards_explain import Asked, explain_completion
+
+    print(explain_completion(Asked(puzzle_id=id, **asked), config, html))
+    if html:
+        print(f"written: {html}")
+
+
 def run_report(folder: Path) -> None:
     """Writes the report of a run's folder."""
     from rl_avr.pipeline.report import write_report
@@ -119,7 +137,12 @@ class Command:
 
 _SET = {"type": Path, "help": "folder of a set that `data make` or `data import` wrote"}
 _SPLITS = ("train", "held_out", "val", "test")
-GROUPS = {"data": "Make, look at, measure and convert sets of puzzles."}
+_REWARDS = {"type": Path, "help": "YAML file with a block `rewards`; default: the defaults"}
+_KINDS = ("cot", "direct", "perception")
+GROUPS = {
+    "data": "Make, look at, measure and convert sets of puzzles.",
+    "rewards": "Grade recorded completions again, and show why one got its reward.",
+}
 COMMANDS: dict[str, Command] = {
     "demo": Command(
         "Run everything small: data, warm start, GRPO, evaluation, report.",
@@ -181,6 +204,52 @@ COMMANDS: dict[str, Command] = {
     ),
     "grpo": Command("Train a policy with GRPO.", GrpoSettings, grpo.run),
     "eval": Command("Measure a policy on held-out puzzles.", EvalSettings, run_eval),
+    "rewards score": Command(
+        "Grade recorded rollouts again; print each part by kind of puzzle, and what changed.",
+        None,
+        run_rewards_score,
+        arguments={
+            "rollouts": {
+                "type": Path,
+                "nargs": "+",
+                "help": "files of rollouts, or folders of runs",
+            },
+            "--config": _REWARDS,
+            "--out": {"type": Path, "help": "file for the groups with their new grades"},
+        },
+    ),
+    "rewards explain": Command(
+        "Show one completion with each claim marked right or wrong, and what its parts are.",
+        None,
+        run_rewards_explain,
+        arguments={
+            "rollouts": {
+                "type": Path,
+                "nargs": "?",
+                "help": "a file of rollouts, or a run's folder",
+            },
+            "--prompt-id": {"help": "a prompt in it; default: the first"},
+            "--index": {
+                "type": int,
+                "default": 0,
+                "help": "which completion of it, from 0; default: 0",
+            },
+            "--puzzle": {
+                "type": Path,
+                "metavar": "FOLDER",
+                "help": "a set, to grade a text of your own instead",
+            },
+            "--id": {"help": "a puzzle in it; default: the first"},
+            "--text": {"metavar": "FILE", "help": "the text; - for the standard input"},
+            "--kind": {
+                "choices": _KINDS,
+                "default": "cot",
+                "help": "what its prompt asks for; default: cot",
+            },
+            "--config": _REWARDS,
+            "--html": {"type": Path, "metavar": "FILE", "help": "write a page too"},
+        },
+    ),
     "report": Command(
         "Write the report of a run.",
         None,
@@ -229,7 +298,8 @@ def _check_group(words_given: Sequence[str]) -> None:
         return
     found = repr(second) if second else "nothing"
     given = "" if not second else " ".join(words_given[1:])
-    hint = f"; to make puzzles: rl-avr {group} make {given}" if second.startswith("-") else ""
+    is_meant = group == "data" and second.startswith("-")
+    hint = f"; to make puzzles: rl-avr {group} make {given}" if is_meant else ""
     raise ConfigError(f"expected one of {', '.join(names)} after {group!r}, got {found}{hint}")
 
 

@@ -5,9 +5,10 @@ parsed and graded in one place only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 
-from rewards.composition import grade
 from rewards.config import RewardConfig
+from rewards.grader import Grader
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
 from rl_avr.seeding import derive_seed
@@ -16,10 +17,10 @@ from rollouts.engine import Engine
 
 
 class Collector:
-    """Samples and grades whole groups.
+    """Samples and grades whole groups; as a context it ends what grading started.
 
     Args:
-        engine: where completions come from.
+        engine: where completions come from; whoever made it closes it.
         sampling: how they are sampled.
         rewards: how they are graded.
         seed: with the call's own path it decides every sample.
@@ -30,7 +31,7 @@ class Collector:
     ) -> None:
         self.engine = engine
         self._sampling = sampling
-        self._rewards = rewards
+        self._grader = Grader(rewards)
         self._seed = seed
 
     def collect(
@@ -46,6 +47,7 @@ class Collector:
         Raises:
             RolloutError: a completion was sampled by weights other than the engine's
                 current ones, or a group is not whole.
+            RewardError: one of the user's own functions failed too often.
         """
         seed = derive_seed("rollout", self._seed, *path)
         groups = self.engine.generate(prompts, num_generations, self._sampling, seed)
@@ -62,7 +64,7 @@ class Collector:
                     f"prompt {group.prompt.prompt_id}: expected {num_generations} completions of "
                     f"weights version {version}; got {len(group.completions)}, versions {stale}"
                 )
-        return [grade(group, self._rewards) for group in groups]
+        return self._grader.grade(groups)
 
     def batches(
         self,
@@ -77,3 +79,20 @@ class Collector:
             batch = prompts[start : start + batch_size]
             yield from self.collect(batch, num_generations, *path, start)
             on_batch(len(batch))
+
+    def close(self) -> None:
+        """Ends what grading started; the engine stays."""
+        self._grader.close()
+
+    def __enter__(self) -> "Collector":
+        """Returns the collector."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends what grading started."""
+        self.close()

@@ -7,7 +7,7 @@ All are immutable and hashable. `Puzzle` goes to JSON and back without loss.
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 CHOICE_LETTERS = "ABCDEFGH"
 
@@ -15,6 +15,8 @@ ParseStatus = Literal[
     "ok", "truncated", "no_answer", "several_answers", "not_a_choice", "malformed"
 ]
 PromptKind = Literal["perception", "cot", "direct"]
+AnswerKind = Literal["exact", "letter", "yes_no", "count", "number", "anls", "name", "tuple", "set"]
+"""How the answer to an open question is graded; `rewards.answers` has a function for each."""
 FinishReason = Literal["stop", "length", "abort"]
 
 
@@ -109,6 +111,8 @@ class Annotation:
         perception: perception questions with their answers.
         chain: a chain of thought, or None.
         prefix: sentence that names the kind of puzzle, or None.
+        accepted: other right answers to an open question.
+        answer_kind: how the answer to an open question is graded.
     """
 
     question: str
@@ -117,6 +121,8 @@ class Annotation:
     perception: tuple[tuple[str, str], ...] = ()
     chain: str | None = None
     prefix: str | None = None
+    accepted: tuple[str, ...] = ()
+    answer_kind: AnswerKind = "exact"
 
 
 PuzzleFamily = Literal["rpm", "nonregular", "annotated"]
@@ -241,7 +247,10 @@ def _panel(raw: Any) -> Panel | Scene:
 
 def _annotation(raw: dict[str, Any]) -> Annotation:
     raw["choices"] = tuple(raw["choices"])
+    raw["accepted"] = tuple(raw.get("accepted", ()))
     raw["perception"] = tuple((question, answer) for question, answer in raw["perception"])
+    if raw.get("answer_kind", "exact") not in get_args(AnswerKind):
+        raise ValueError(f"answer_kind {raw['answer_kind']!r}: expected one of {AnswerKind}")
     return Annotation(**raw)
 
 
@@ -292,16 +301,14 @@ class RolloutGroup:
     completions: tuple[Completion, ...]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Characters [start, end) of a completion's text."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True)
-class PanelClaim:
+class PanelClaim(NamedTuple):
     """A statement about one attribute of one panel.
 
     Args:
@@ -322,16 +329,14 @@ class PanelClaim:
     slot: int | None = None
 
 
-@dataclass(frozen=True)
-class RuleClaim:
+class RuleClaim(NamedTuple):
     """A statement about the rule of one attribute."""
 
     rule: Rule
     span: Span
 
 
-@dataclass(frozen=True)
-class VerdictClaim:
+class VerdictClaim(NamedTuple):
     """A statement that one attribute of a choice fits the missing panel, or does not."""
 
     choice_index: int
@@ -352,6 +357,10 @@ class ParsedCompletion:
         verdict_claims: in the order of the text.
         choice_index: index of the chosen letter, or None without exactly one answer.
         sections: names of the sections found, in the order of the text.
+        spans: where each section stands.
+        answer: the words of the one answer, or None without exactly one.
+        num_tokens: length of the completion, the end token included; None where it is
+            not known.
     """
 
     status: ParseStatus
@@ -360,14 +369,28 @@ class ParsedCompletion:
     verdict_claims: tuple[VerdictClaim, ...]
     choice_index: int | None
     sections: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
+    answer: str | None = None
+    num_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """A total and its named parts; a part that cannot judge is None, not 0."""
+    """A total and its named parts; a part that cannot judge is None, not 0.
+
+    Args:
+        total: in [0, 1].
+        parts: name -> value in [0, 1], as each part judged; before any gate.
+        streams: what becomes an advantage, each normalised within its group on its own;
+            the same names in every score of a run.
+        outcome: whether a group learned something is decided by the variance of this:
+            the final answer, in [0, 1]; None where it cannot be judged.
+    """
 
     total: float
     parts: tuple[tuple[str, float | None], ...]
+    streams: tuple[tuple[str, float | None], ...] = ()
+    outcome: float | None = None
 
     def part(self, name: str) -> float | None:
         """Returns the part called `name`."""
@@ -376,8 +399,17 @@ class Score:
 
 @dataclass(frozen=True)
 class GradedGroup:
-    """A rollout group with the parsed form and the score of each completion."""
+    """A rollout group with the parsed form and the score of each completion.
+
+    Args:
+        group: what was sampled.
+        parsed: what each completion says.
+        scores: what each is worth; their streams are those after admission.
+        is_admitted: whether its outcomes differ, or need not; an outcome stream of a
+            group that is not admitted is the same number in every score.
+    """
 
     group: RolloutGroup
     parsed: tuple[ParsedCompletion, ...]
     scores: tuple[Score, ...]
+    is_admitted: bool = True

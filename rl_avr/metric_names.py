@@ -7,6 +7,7 @@ REWARD = "reward"
 REWARD_STD = "reward_std"
 ZERO_STD_SHARE = "frac_reward_zero_std"
 REWARD_PARTS = ("choice", "format", "perception", "rule", "total")
+ADMITTED_SHARE = "groups/admitted"
 PARITY_GAP = "sampling/parity_gap"
 COMPLETION_LENGTH = "completions/mean_length"
 ENTROPY = "entropy"

@@ -33,12 +33,21 @@ The angle is noise in every puzzle, so no chain speaks of it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from rl_avr.contracts import CHOICE_LETTERS, Annotation, PromptKind, Puzzle, Rule
 
 PREFIX = "This is a regular puzzle."
 NONREGULAR_PREFIX = "This is a non-regular puzzle."
 ANSWER_MARK = "### Answer:"
+AnswerForm = Literal["mark", "tags"]
+"""`mark`: the chain, then a line `### Answer: C`; `tags`: the chain between <think> and
+</think>, then C between <answer> and </answer>."""
+TAG_REQUEST = (
+    "Write the reason between <think> and </think> and the answer alone between <answer> and "
+    "</answer>."
+)
+TAG_REQUEST_DIRECT = "Write the answer alone between <answer> and </answer>."
 MISSING_LABEL = "Missing panel:"
 FITS, DIFFERS = "yes", "no"
 NO_RULE, ANY, MIXED = "no rule", "any", "mixed"
@@ -46,8 +55,10 @@ NO_RULE, ANY, MIXED = "no rule", "any", "mixed"
 MATRIX_QUESTION = "Which choice completes the matrix?"
 COT_REQUEST = "Generate a reason first and then output a letter answer."
 COT_REQUEST_OPEN = "Generate a reason first and then output a short answer."
+COT_REQUEST_YES_NO = "Generate a reason first and then output yes or no."
 DIRECT_REQUEST = "Answer with the option's letter from the given choices directly."
 DIRECT_REQUEST_OPEN = "Answer the question with a short answer."
+DIRECT_REQUEST_YES_NO = "Answer the question with yes or no."
 COT_PROMPT = f"{MATRIX_QUESTION} {COT_REQUEST}"
 DIRECT_PROMPT = f"{MATRIX_QUESTION} {DIRECT_REQUEST}"
 
@@ -255,18 +266,17 @@ def panel_name(panel: str) -> str:
     )
 
 
-def prompt_text(puzzle: Puzzle, kind: PromptKind) -> str:
+def prompt_text(puzzle: Puzzle, kind: PromptKind, answer_form: AnswerForm = "mark") -> str:
     """Returns what a policy is asked: the puzzle's question and what form of answer it wants.
 
     Args:
         puzzle: the puzzle.
-        kind: `direct` for the letter alone; the others ask for a reason first.
+        kind: `cot` asks for a reason first, the others for the answer alone.
+        answer_form: with `tags` the request ends with how to write them.
     """
-    is_open = puzzle.num_choices == 0
-    if kind == "direct":
-        request = DIRECT_REQUEST_OPEN if is_open else DIRECT_REQUEST
-    else:
-        request = COT_REQUEST_OPEN if is_open else COT_REQUEST
+    request = _request(puzzle, kind)
+    if answer_form == "tags":
+        request = f"{request} {TAG_REQUEST if kind == 'cot' else TAG_REQUEST_DIRECT}"
     if puzzle.annotation:
         return f"{_annotated_question(puzzle.annotation)}{request}"
     if puzzle.family == "rpm":
@@ -276,11 +286,46 @@ def prompt_text(puzzle: Puzzle, kind: PromptKind) -> str:
     return f"Which choice is the missing panel? {request}"
 
 
+def _request(puzzle: Puzzle, kind: PromptKind) -> str:
+    """Returns what form of answer is wanted: a letter, yes or no, or a few words."""
+    is_direct = kind != "cot"
+    asked = puzzle.annotation.answer_kind if puzzle.annotation else "exact"
+    if puzzle.num_choices or asked == "letter":
+        return DIRECT_REQUEST if is_direct else COT_REQUEST
+    if asked == "yes_no":
+        return DIRECT_REQUEST_YES_NO if is_direct else COT_REQUEST_YES_NO
+    return DIRECT_REQUEST_OPEN if is_direct else COT_REQUEST_OPEN
+
+
+def answer_form_of(text: str) -> AnswerForm:
+    """Returns the form of answer that a prompt's words ask for.
+
+    >>> answer_form_of(DIRECT_PROMPT), answer_form_of(f"{DIRECT_PROMPT} {TAG_REQUEST_DIRECT}")
+    ('mark', 'tags')
+    """
+    return "tags" if text.endswith((TAG_REQUEST, TAG_REQUEST_DIRECT)) else "mark"
+
+
+def in_tags(text: str) -> str:
+    """Returns a chain or a direct answer that ends with an answer line, in tags instead.
+
+    >>> in_tags("It is round.\\n### Answer: C")
+    '<think>\\nIt is round.\\n</think>\\n<answer>C</answer>'
+    >>> in_tags("### Answer: C")
+    '<answer>C</answer>'
+    """
+    chain, _, answer = text.rpartition(ANSWER_MARK)
+    tagged = f"<answer>{answer.strip()}</answer>"
+    return f"<think>\n{chain.strip()}\n</think>\n{tagged}" if chain.strip() else tagged
+
+
 def _annotated_question(annotation: Annotation) -> str:
     """Returns the question, and the choices where they are not drawn in the image."""
     letters = CHOICE_LETTERS[: len(annotation.choices)]
     if list(annotation.choices) == list(letters):
-        return f"{annotation.question} "
+        # a question that brings its own lettered lines ends with one of them
+        has_lines = annotation.answer_kind == "letter" and "\n" in annotation.question
+        return annotation.question + ("\n" if has_lines else " ")
     lines = [f"{c}: {text}" for c, text in zip(letters, annotation.choices, strict=True)]
     return "\n".join([annotation.question, *lines, ""])
 

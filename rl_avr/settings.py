@@ -91,6 +91,13 @@ class DemoSettings:
 
 
 @dataclass(frozen=True)
+class RewardSettings:
+    """The one block of a config that `rl-avr rewards` reads."""
+
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+
+
+@dataclass(frozen=True)
 class SettingsKey:
     """One dotted key of some settings: the class that declares it, its type, its default."""
 
@@ -169,6 +176,22 @@ def load_settings(
         values[dotted] = _merged(values.get(dotted), value)
         origins[dotted] = origin
     return _built(defaults, "", values, origins)
+
+
+def load_rewards(path: str | Path) -> RewardConfig:
+    """Returns the block `rewards` of a YAML file, whichever command the file is for.
+
+    Raises:
+        ConfigError: The file has no such block; as `load_settings`.
+    """
+    tree = _read_yaml(Path(path))
+    if "rewards" not in tree:
+        found = ", ".join(map(str, tree)) or "nothing"
+        raise ConfigError(f"{path}: expected a block 'rewards', got {found}")
+    defaults = RewardSettings()
+    keys = settings_keys(defaults)
+    values = dict(_leaves(keys, {"rewards": tree["rewards"]}, str(path)))
+    return _built(defaults, "", values, dict.fromkeys(values, str(path))).rewards
 
 
 def to_dict(settings: "DataclassInstance") -> dict[str, Any]:

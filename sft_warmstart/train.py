@@ -7,6 +7,7 @@ from transformers import TrainerCallback, set_seed
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
+from rl_avr.errors import ConfigError
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy, load_processor
@@ -56,6 +57,11 @@ def train_sft(
         DataError: a data set that cannot be read.
     """
     check_trainer_block(trainer, TrlSftConfig)
+    if data.ask != "puzzle":
+        raise ConfigError(
+            f"data.ask {data.ask}: SFT mixes questions and chains by sft.stage and its shares; "
+            "expected puzzle"
+        )
     folder = prepare_run(run)
     set_seed(run.seed)
     ensure_small_policy(policy)

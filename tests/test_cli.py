@@ -32,6 +32,9 @@ TARGETS = {
     "sft": ("sft_warmstart.train", "train_sft"),
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
+    "rewards score": ("rl_avr.pipeline.rewards_score", "score_rollouts"),
+    "rewards explain": ("rl_avr.pipeline.rewards_explain", "explain_completion"),
+    "the arguments of rewards explain": ("rl_avr.pipeline.rewards_explain", "Asked"),
     "report": ("rl_avr.pipeline.report", "write_report"),
 }
 
@@ -63,7 +66,8 @@ def calls(monkeypatch, tmp_path):
 
 def test_every_subcommand_has_one_row():
     data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
-    assert list(COMMANDS) == ["demo", *data, "sft", "grpo", "eval", "report"]
+    rewards = ["rewards score", "rewards explain"]
+    assert list(COMMANDS) == ["demo", *data, "sft", "grpo", "eval", *rewards, "report"]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
 
 
@@ -138,6 +142,33 @@ def test_the_data_commands_reach_their_functions(calls, capsys):
     assert raven[1] == (Path("a"), "raven", Path("b"), True, 160)
     assert export[1] == (Path("runs/x"), Path("c"), None)
     assert capsys.readouterr().out.startswith("None\nwritten: page\nwritten: sheet\n")
+
+
+def test_the_reward_commands_reach_their_functions(calls, capsys):
+    assert main(["rewards", "score", "a.jsonl", "runs/b", "--config", "c.yaml", "--out", "d"]) == 0
+    assert main(["rewards", "explain", "a.jsonl", "--prompt-id", "p/cot", "--index", "3"]) == 0
+    own = ["--puzzle", "set", "--id", "p", "--text", "-", "--kind", "direct", "--html", "x.html"]
+    assert main(["rewards", "explain", *own]) == 0
+    score, first, explain, second, page = calls
+    sources = [Path("a.jsonl"), Path("runs/b")]
+    assert score == ("score_rollouts", (sources, Path("c.yaml"), Path("d")), {})
+    nothing = dict.fromkeys(("rollouts", "prompt_id", "puzzle", "puzzle_id", "text"))
+    asked = {"rollouts": Path("a.jsonl"), "prompt_id": "p/cot", "index": 3, "kind": "cot"}
+    assert first == ("Asked", (), nothing | asked)
+    assert explain == ("explain_completion", (None, None, None), {})
+    asked = {"puzzle": Path("set"), "puzzle_id": "p", "text": "-", "kind": "direct", "index": 0}
+    assert second == ("Asked", (), nothing | asked)
+    assert page[1] == (None, None, Path("x.html"))
+    assert capsys.readouterr().out.endswith("None\nwritten: x.html\n")
+
+
+def test_rewards_alone_says_what_to_type(calls, capsys):
+    assert main(["rewards", "--config", "a.yaml"]) == 2
+    expected = (
+        "rl-avr rewards: error: expected one of score, explain after 'rewards', got '--config'\n"
+    )
+    assert capsys.readouterr().err == expected
+    assert calls == []
 
 
 @pytest.mark.parametrize(
@@ -282,6 +313,9 @@ def test_docstrings_of_attributes_are_read():
 ROUTES = {
     "rl-avr grpo --help": "from rl_avr.cli import main; main(['grpo', '--help'])",
     "rl-avr data show --help": "from rl_avr.cli import main; main(['data', 'show', '--help'])",
+    "rl-avr rewards score --help": (
+        "from rl_avr.cli import main; main(['rewards', 'score', '--help'])"
+    ),
     "rl-avr --help": "from rl_avr.cli import main; main(['--help'])",
     "python rl_avr/grpo.py --help": (
         "import runpy; sys.argv = ['grpo.py', '--help'];"

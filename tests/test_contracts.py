@@ -65,6 +65,14 @@ def test_an_answer_that_is_no_choice_is_refused(puzzle):
         Puzzle.from_json(text)
 
 
+def test_how_an_open_answer_is_graded_survives_json_and_is_checked():
+    free = Annotation("How many?", (), "4", accepted=("four",), answer_kind="count")
+    puzzle = Puzzle("own-2", "annotated", "photo", (), (), None, (), 0, 0, annotation=free)
+    assert Puzzle.from_json(puzzle.to_json()) == puzzle
+    with pytest.raises(ValueError, match="answer_kind 'much': expected one of.*'count'"):
+        Puzzle.from_json(puzzle.to_json().replace('"count"', '"much"'))
+
+
 def test_the_values_of_a_scene():
     scene = Scene((("turn", 2), ("count", 5)))
     assert scene.value("count") == 5

@@ -12,8 +12,8 @@ from rl_avr.elicitation.schema import (
     nonregular_schema,
     regular_schema,
 )
-from rl_avr.parsing import answer_text, parse, parse_direct
-from rl_avr.prompts import value_level
+from rl_avr.parsing import parse, parse_direct
+from rl_avr.prompts import in_tags, value_level
 
 SIZE_LINE = "Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4"
 
@@ -471,9 +471,71 @@ def test_direct_answers_to_open_questions():
 
 
 def test_the_words_of_the_answer():
-    assert answer_text("Well.\n### Answer: a fish \nx") == "a fish"
-    assert answer_text("### Answer: A\n### Answer: A") is None
-    assert answer_text("a fish") is None
+    assert parse("Well.\n### Answer: a fish \nx", 0).answer == "a fish"
+    assert parse("### Answer: A\n### Answer: A", 0).answer is None
+    assert parse("a fish", 0).answer is None
+
+
+TAGGED = "<think>\n{chain}\n</think>\n<answer>{letter}</answer>"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "choice"),
+    [
+        (TAGGED, "ok", 2),
+        ("<think>{chain}</think><answer>{letter}</answer>", "ok", 2),
+        ("  " + TAGGED + "\n", "ok", 2),
+        ("Well. " + TAGGED, "malformed", 2),
+        (TAGGED + " Sure.", "malformed", 2),
+        ("{chain}\n<answer>{letter}</answer>", "malformed", 2),
+        ("<answer>{letter}</answer>", "malformed", 2),
+        ("<think>{chain}<answer>{letter}</answer></think>", "no_answer", None),
+        ("<think>{chain}<answer>{letter}</answer>", "no_answer", None),
+        ("<answer>{letter}</answer><think>{chain}</think>", "no_answer", None),
+        ("<think>{chain}</think><answer>{letter}", "no_answer", None),
+        ("<think>{chain}</think><answer><answer>{letter}</answer>", "several_answers", None),
+        (TAGGED + "<answer>A</answer>", "several_answers", None),
+        ("<think>{chain}</think><answer>{letter} or A</answer>", "not_a_choice", None),
+        ("<think>{chain}\n### Answer: A\n</think><answer>{letter}</answer>", "malformed", 2),
+        ("{chain}\n### Answer: {letter}", "no_answer", None),
+        ("", "no_answer", None),
+    ],
+)  # fmt: skip
+def test_an_answer_in_tags(chain, text, status, choice):
+    body = chain.rpartition("\n")[0]
+    found = parse(text.format(chain=body, letter="C"), 8, answer_form="tags")
+    assert (found.status, found.choice_index) == (status, choice)
+
+
+def test_what_stands_in_tags_claims_what_it_claims_without(chain):
+    plain, tagged = parse(chain, 8), parse(in_tags(chain), 8, answer_form="tags")
+    assert (tagged.status, tagged.answer) == ("ok", "C")
+    assert tagged.sections == plain.sections
+    for a, b in zip(plain.panel_claims, tagged.panel_claims, strict=True):
+        assert chain[a.span.start : a.span.end] == in_tags(chain)[b.span.start : b.span.end]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("<answer>C</answer>", "ok"),
+        (" <answer> C </answer>\n", "ok"),
+        ("C", "no_answer"),
+        ("### Answer: C", "no_answer"),
+        ("so <answer>C</answer>", "malformed"),
+        ("<answer>C</answer> so", "malformed"),
+        ("<answer>Z</answer>", "not_a_choice"),
+        ("<answer>C</answer><answer>C</answer>", "several_answers"),
+    ],
+)
+def test_a_direct_answer_in_tags(text, status):
+    assert parse_direct(text, 8, answer_form="tags").status == status
+
+
+def test_sections_have_their_place_in_the_text(chain):
+    parsed = parse(chain, 8)
+    lines = [chain[span.start : span.end] for span in parsed.spans]
+    assert lines == chain.split("\n")
 
 
 @pytest.mark.parametrize("schema", list(all_schemas()), ids=lambda s: "-".join(s.line_of_label))

@@ -140,7 +140,8 @@ def test_a_position_is_the_numbers_of_its_slots():
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("cot", COT_PROMPT), ("perception", COT_PROMPT), ("direct", DIRECT_PROMPT)]
+    ("kind", "text"),
+    [("cot", COT_PROMPT), ("perception", DIRECT_PROMPT), ("direct", DIRECT_PROMPT)],
 )
 def test_what_is_asked_of_a_matrix(puzzle, kind, text):
     assert prompt_text(puzzle, kind) == text

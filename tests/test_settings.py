@@ -160,7 +160,7 @@ def test_dotted_keys_inside_a_file_are_refused(write):
         ("run.resume", "1", "expected true or false, got 1"),
         ("rewards.choice", "much", "expected a number, got 'much'"),
         ("rewards.choice", "null", "expected a number, got None"),
-        ("rewards.gate", "choise", "expected one of 'choice', 'none', got 'choise'"),
+        ("rewards.gate", "choise", "expected one of 'choice', 'none', 'stream', got 'choise'"),
         ("run", "3", "expected a mapping with names as keys, got 3"),
         ("trainer", "[1]", "expected a mapping with names as keys, got [1]"),
         ("trainer", "{1: 2}", "expected a mapping with names as keys, got {1: 2}"),

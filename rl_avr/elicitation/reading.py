@@ -1,13 +1,21 @@
 """One way in for whoever grades: what a completion says about a given puzzle."""
 
+from dataclasses import replace
+
 from rl_avr.contracts import FinishReason, ParsedCompletion, PromptKind, Puzzle
 from rl_avr.elicitation.schema import schema_of
 from rl_avr.elicitation.sentences import sentence_grammar
 from rl_avr.parsing import parse, parse_direct
+from rl_avr.prompts import AnswerForm
 
 
 def read(
-    text: str, puzzle: Puzzle, finish_reason: FinishReason = "stop", kind: PromptKind = "cot"
+    text: str,
+    puzzle: Puzzle,
+    finish_reason: FinishReason = "stop",
+    kind: PromptKind = "cot",
+    answer_form: AnswerForm = "mark",
+    num_tokens: int | None = None,
 ) -> ParsedCompletion:
     """Returns what a completion says, in the compact form, in sentences, or directly.
 
@@ -15,13 +23,17 @@ def read(
         text: the completion, without special tokens.
         puzzle: the puzzle that it answers.
         finish_reason: why the engine stopped.
-        kind: what the prompt asked for; `direct` for the letter alone.
+        kind: what the prompt asked for; all but `cot` ask for the answer alone.
+        answer_form: how the answer is marked.
+        num_tokens: length of the completion, where it is known.
 
     Raises:
         PuzzleError: the puzzle's configuration or kind is not known; never for the text.
     """
-    if kind == "direct":
-        return parse_direct(text, puzzle.num_choices, finish_reason)
+    if kind != "cot":
+        parsed = parse_direct(text, puzzle.num_choices, finish_reason, answer_form)
+        return replace(parsed, num_tokens=num_tokens)
     schema = schema_of(puzzle)
     grammar = sentence_grammar(schema) if schema.lines else None
-    return parse(text, puzzle.num_choices, finish_reason, schema, grammar)
+    num_choices = puzzle.num_choices
+    return parse(text, num_choices, finish_reason, schema, grammar, answer_form, num_tokens)

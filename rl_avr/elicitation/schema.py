@@ -18,6 +18,7 @@ from rl_avr.puzzles.grammar import CONFIGURATIONS, ComponentGrammar, position
 from rl_avr.puzzles.nonregular.kind import NonregularKind, SceneAttribute
 from rl_avr.puzzles.nonregular.kinds import KINDS, kind_called, kind_of
 from rl_avr.puzzles.nonregular.layouts import shown_rows
+from rl_avr.puzzles.puzzle_cache import PuzzleCache
 
 _PLACES = {
     "Left": ("left", "left half"),
@@ -39,8 +40,11 @@ def schema_of(puzzle: Puzzle) -> Schema:
     if puzzle.family == "annotated":
         return annotated_schema(puzzle.annotation.prefix if puzzle.annotation else None)
     if puzzle.family == "nonregular":
-        return nonregular_schema(kind_of(puzzle).name, puzzle.configuration)
+        return nonregular_schema(_kind_name(puzzle), puzzle.configuration)
     return regular_schema(puzzle.configuration)
+
+
+_kind_name = PuzzleCache(lambda puzzle: kind_of(puzzle).name)
 
 
 @cache

@@ -3,6 +3,9 @@
 A sentence that is no phrasing from its first to its last character makes no claim, nor
 does one that speaks of a panel, an attribute, a value or a rule which the puzzle cannot
 have.
+
+A sentence's first word says which phrasings it can have. No pattern has two parts that
+can share the same characters in several ways, so the time is linear in the text's length.
 """
 
 import re
@@ -13,37 +16,47 @@ from typing import NamedTuple
 from rl_avr import prompts
 from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, Span, VerdictClaim
 from rl_avr.elicitation import phrasings
-from rl_avr.elicitation.fluent import capitalized, rule_clauses, where
+from rl_avr.elicitation.fluent import capitalized, rule_clauses, spoken, where
 from rl_avr.elicitation.phrasings import PHRASINGS
-from rl_avr.parsing import Claims, Word, add_value
+from rl_avr.parsing import Claims, Slots, Word, add_value
 from rl_avr.prompts import ChainLine, Schema
 
 _MOST_CHARACTERS = 2000
-"""No chain has a longer sentence; some patterns take quadratic time."""
+"""No chain has a longer sentence."""
 
-_WORD = r"[a-z0-9]+(?:[-+.][a-z0-9]+)*"
+_SENTENCE = re.compile(r"\S[^.]*+(?:\.(?! |$)[^.]*+)*+\.?")
+_WORD = r"([a-z0-9]+(?:[-+.][a-z0-9]+)*)"
 _PATTERNS = {
-    "where": r"(?:the [a-z ]+ of )?panel [1-9]",
-    "Where": r"(?:The [a-z ]+ of p|P)anel [1-9]",
-    "number": r"[1-9](?= shapes?)",
-    "slots": r"[1-9](?:\+[1-9])*",
-    "attribute": "type|size|color",
-    "choice": "[A-H]",
+    "number": "([1-9]) shapes?",
+    "slots": r"slots? ([1-9](?:\+[1-9])*)",
+    "attribute": "(type|size|color)",
+    "choice": "([A-H])",
     **dict.fromkeys(("type", "size", "color", "value"), _WORD),
-    **dict.fromkeys(("entities", "rule", "clauses", "verdicts"), ".+"),
+    **dict.fromkeys(("entities", "rule", "clauses", "verdicts"), "(.+)"),
 }
-_AROUND = {"number": ("", " shapes?"), "slots": ("slots? ", "")}
+_SLOTS = {str(k + 1): k for k in range(9)}
 _ROW = "along row [1-9]|from panel to panel"
-_FITS, _DIFFERS = "|".join(phrasings.FITS), "|".join(phrasings.DIFFERS)
+_JOINT = re.compile(", | and ")
+_FITS = dict.fromkeys(phrasings.FITS, True) | dict.fromkeys(phrasings.DIFFERS, False)
+_ATTRIBUTES = {"number": "number", "slots": "position"} | {
+    name: name for name in prompts.ATTRIBUTE_LABELS
+}
+"""Placeholder -> the attribute of which it is a value."""
+_new = tuple.__new__
 
-_ENTITY = re.compile(rf"({_WORD}) in slot ([1-9])(?P<joint>, | and |$)")
 
+class _Way(NamedTuple):
+    """A phrasing.
 
-class _Found(NamedTuple):
-    """A sentence: its statement type and the words that fill its placeholders."""
+    Attributes:
+        read: what reads its sentences.
+        groups: placeholder -> its group in the pattern.
+        values: the attributes whose values have a placeholder, with their groups.
+    """
 
-    statement: str
-    words: dict[str, Word]
+    read: "_Reader"
+    groups: dict[str, int]
+    values: tuple[tuple[str, int], ...]
 
 
 class SentenceGrammar:
@@ -52,10 +65,21 @@ class SentenceGrammar:
     def __init__(self, schema: Schema) -> None:
         self._line_of_noun = {line.noun: line for line in schema.lines}
         self._line_of_key = {(line.component, line.attribute): line for line in schema.lines}
+        self._line_of_clause = {f"the {line.noun} is": line for line in schema.lines}
+        self._line_of_later_clause = {
+            f"{joint} {clause}": line
+            for joint in ("and", "but")
+            for clause, line in self._line_of_clause.items()
+        }
         self._rule_of_clause = {
             (line.noun, clause): line.rules[line.phrases[rule]]
             for line in schema.lines
             for rule, clause in rule_clauses(line).items()
+        }
+        self._spoken = {
+            line: {spoken(line, word): value for value, word in line.words.items()}
+            for line in schema.lines
+            if line.attribute == "position"
         }
         panels = [panel for row in schema.panels for panel in row]
         places = {
@@ -64,179 +88,193 @@ class SentenceGrammar:
             for panel in panels
         }
         self._places = places | {capitalized(place): key for place, key in places.items()}
-        nouns = "|".join(map(re.escape, sorted(self._line_of_noun, key=len, reverse=True)))
-        verbs = "|".join(sorted(phrasings.TRENDS, key=len, reverse=True))
-        self._patterns = _PATTERNS | {
-            "noun": nouns,
-            "trends": rf"(?:{verbs}) (?:{_ROW})(?: and (?:{verbs}) (?:{_ROW}))*",
-        }
-        self._statements = [
-            (statement, template, tuple(re.findall(r"\{(\w+)\}", template)))
-            for statement, ways in PHRASINGS.items()
-            for template in ways
-        ]
-        self._sentence = re.compile(
-            "|".join(self._pattern(i, text) for i, (_, text, _) in enumerate(self._statements))
-        )
-        self._clause = re.compile(rf"the ({nouns}) is ({_WORD})(?P<joint>, | and |$)")
-        self._verdict = re.compile(
-            rf"the ({nouns}) is ({_WORD}), ({_FITS}|{_DIFFERS})(?P<joint>, and |, but |$)"
-        )
+        self._phrasings = self._compiled(_place_pattern(schema), _nouns_pattern(schema))
 
-    def __call__(self, line: str, start: int, letters: str, claims: Claims) -> list[str]:
-        """Adds the claims of a line's sentences; returns their sections.
+    def __call__(self, line: str, start: int, claims: Claims) -> list[tuple[str, Span]]:
+        """Adds the claims of a line's sentences; returns their sections and places.
 
         Args:
             line: the line.
             start: its offset in the text.
-            letters: the letters of the choices.
             claims: where the claims go.
         """
         sections = []
-        for sentence, offset in _split(line, start):
-            found = self._read(sentence, offset)
-            new = Claims()
-            new.slots = dict(claims.slots)
-            section = found and _READERS[found.statement](self, found.words, letters, new)
-            if section:
-                claims.panels += sorted(new.panels, key=lambda claim: claim.span.start)
-                claims.rules += new.rules
-                claims.verdicts += new.verdicts
-                named = {(claim.rule.component, claim.rule.attribute) for claim in new.rules}
-                claims.unruled = (claims.unruled | new.unruled) - named
-            sections.append(section or "other")
+        for sentence in _SENTENCE.finditer(line.rstrip()):
+            first, end = sentence.span()
+            section = None
+            known = self._phrasings.get(sentence[0].partition(" ")[0])
+            if known and end - first <= _MOST_CHARACTERS:
+                match = known[0].fullmatch(line, first, end)
+                if match and match.lastindex:
+                    way = known[1][match.lastindex]
+                    num_panels, num_verdicts = len(claims.panels), len(claims.verdicts)
+                    section = way.read(self, match, way, start, claims)
+                    if section is None:
+                        # what came before the part that is wrong claims nothing either
+                        del claims.panels[num_panels:], claims.verdicts[num_verdicts:]
+            sections.append((section or "other", _new(Span, (start + first, start + end))))
         return sections
 
-    def _pattern(self, index: int, template: str) -> str:
-        """Returns a phrasing's pattern; its groups carry its index."""
-        pieces = re.split(r"\{(\w+)\}", template)
-        pattern = re.escape(pieces[0])
-        for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
-            before, after = _AROUND.get(name, ("", ""))
-            pattern += f"{before}(?P<{name}_{index}>{self._patterns[name]}){after}"
-            pattern += re.escape(literal)
-        return f"(?P<s_{index}>{pattern})"
+    def _compiled(
+        self, place: str, nouns: str
+    ) -> dict[str, tuple[re.Pattern[str], dict[int, _Way]]]:
+        """Returns first word -> the pattern of its phrasings, and each one by its last group."""
+        verbs = "|".join(sorted(phrasings.TRENDS, key=len, reverse=True))
+        trend = f"(?:{verbs}) (?:{_ROW})"
+        patterns = _PATTERNS | {
+            "where": f"({place})",
+            "Where": f"({capitalized(place)})",
+            "noun": f"({nouns})",
+            "trends": f"({trend}(?: and {trend})*)",
+        }
+        pieces: dict[str, list[str]] = {}
+        ways: dict[str, dict[int, _Way]] = {}
+        for statement, templates in PHRASINGS.items():
+            for template in templates:
+                first = template.replace("{Where}", capitalized(place)).split(" ")[0]
+                known = ways.setdefault(first, {})
+                names = re.findall(r"\{(\w+)\}", template)
+                before = max(known, default=0)
+                groups = {name.lower(): before + k for k, name in enumerate(names, 1)}
+                values = tuple((_ATTRIBUTES[n], k) for n, k in groups.items() if n in _ATTRIBUTES)
+                # the empty group at the end is the last one that matched
+                known[before + len(names) + 1] = _Way(_READERS[statement], groups, values)
+                pieces.setdefault(first, []).append(_pattern(template, patterns) + "()")
+        return {first: (re.compile("|".join(pieces[first])), ways[first]) for first in ways}
 
-    def _read(self, sentence: str, offset: int) -> _Found | None:
-        match = self._sentence.fullmatch(sentence) if len(sentence) <= _MOST_CHARACTERS else None
-        if match is None or match.lastgroup is None:
-            return None
-        index = int(match.lastgroup.removeprefix("s_"))
-        statement, _, names = self._statements[index]
-        groups = [(name, f"{name}_{index}") for name in names]
-        return _Found(
-            statement, {name: (match[group], offset + match.start(group)) for name, group in groups}
-        )
-
-    def _place(self, words: dict[str, Word]) -> tuple[int, str] | None:
-        return self._places.get((words.get("where") or words["Where"])[0])
-
-    def _value(self, panel: str, line: ChainLine | None, word: Word, new: Claims) -> bool:
+    def _add(
+        self, panels: list[PanelClaim], panel: str, line: ChainLine, word: Word, slots: Slots
+    ) -> bool:
         """Adds the claims of a value; returns False where it is none."""
-        if line is None:
-            return False
-        if line.attribute != "position":
-            return add_value(new.panels, panel, line, word, new.slots)
         text, start = word
-        value = line.values.get(text.replace("+", ""))
-        if value is None or "+".join(line.words[value]) != text:
+        if line.attribute != "position":
+            return add_value(panels, panel, line, text, start, slots)
+        value = self._spoken[line].get(text)
+        if value is None:
             return False
         span = Span(start, start + len(text))
-        new.panels.append(PanelClaim(panel, line.attribute, value, span, line.component))
-        new.slots[panel, line.component] = value
+        panels.append(PanelClaim(panel, line.attribute, value, span, line.component))
         return True
 
-    def _attributes(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        """Reads a sentence that names the value of one or more attributes of a place."""
-        place = self._place(words)
+    def _shapes(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        """Reads a sentence that names the values of several attributes of a place."""
+        place = self._places.get(match[way.groups["where"]])
         if place is None:
             return None
         component, panel = place
-        named = {"slots": "position"}
-        values = {named.get(n, n): w for n, w in words.items() if n not in ("where", "Where")}
-        if "attribute" in values:
-            values = {values["attribute"][0]: values["value"]}
-        for name, word in values.items():
-            if not self._value(panel, self._line_of_key.get((component, name)), word, new):
+        for attribute, group in way.values:
+            line = self._line_of_key.get((component, attribute))
+            word = match[group], start + match.start(group)
+            if line is None or not self._add(claims.panels, panel, line, word, claims.slots):
                 return None
         return panel
 
-    def _mixed(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        place = self._place(words)
-        line = self._line_of_key.get((place[0], words["attribute"][0])) if place else None
-        if place is None or line is None or not line.may_differ:
+    def _same(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        panel, line = self._named(match, way)
+        value = _word(match, way, "value", start)
+        if line is None or not self._add(claims.panels, panel, line, value, claims.slots):
             return None
-        for match in _items(_ENTITY, words["entities"][0]):
-            value = line.values.get(match[1]) if match else None
-            slot = int(match[2]) - 1 if match else 0
-            if match is None or value is None or slot >= line.num_slots:
+        return panel
+
+    def _mixed(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        panel, line = self._named(match, way)
+        if line is None or not line.may_differ:
+            return None
+        attribute, component, value_of = line.attribute, line.component, line.values.get
+        for item, first in _items(*_word(match, way, "entities", start)):
+            word, _, slot_word = item.partition(" in slot ")
+            value, slot = value_of(word), _SLOTS.get(slot_word, line.num_slots)
+            if value is None or slot >= line.num_slots:
                 return None
-            start = words["entities"][1] + match.start(1)
-            span = Span(start, start + len(match[1]))
-            claim = PanelClaim(place[1], line.attribute, value, span, line.component, slot)
-            new.panels.append(claim)
+            span = _new(Span, (first, first + len(word)))
+            claims.panels.append(
+                _new(PanelClaim, (panel, attribute, value, span, component, slot))
+            )
+        return panel
+
+    def _named(self, match: re.Match[str], way: _Way) -> tuple[str, ChainLine | None]:
+        """Returns the panel and the attribute that a sentence names."""
+        component, panel = self._places.get(match[way.groups["where"]], (-1, ""))
+        return panel, self._line_of_key.get((component, match[way.groups["attribute"]]))
+
+    def _scene(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        place = self._places.get(match[way.groups["where"]])
+        line = self._line_of_noun[match[way.groups["noun"]]]
+        value = _word(match, way, "value", start)
+        if place is None or not self._add(claims.panels, place[1], line, value, claims.slots):
+            return None
         return place[1]
 
-    def _scene(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        place = self._place(words)
-        if place is None:
-            return None
-        known = self._value(place[1], self._line_of_noun[words["noun"][0]], words["value"], new)
-        return place[1] if known else None
-
-    def _comparison(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
+    def _comparison(
+        self, match: re.Match[str], way: _Way, start: int, claims: Claims
+    ) -> str | None:
         return "comparison"
 
-    def _rule(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        line = self._line_of_noun[words["noun"][0]]
-        clause, start = words["rule"]
+    def _rule(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        line = self._line_of_noun[match[way.groups["noun"]]]
+        clause, first = _word(match, way, "rule", start)
         rule = self._rule_of_clause.get((line.noun, clause))
-        if rule is None or not self._value("missing", line, words["value"], new):
+        value = _word(match, way, "value", start)
+        if rule is None or not self._add(claims.panels, "missing", line, value, claims.slots):
             return None
-        new.rules.append(RuleClaim(rule, Span(start, start + len(clause))))
+        claims.rules.append(RuleClaim(rule, Span(first, first + len(clause))))
+        claims.unruled.discard((line.component, line.attribute))
         return line.section
 
-    def _no_rule(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        line = self._line_of_noun[words["noun"][0]]
+    def _no_rule(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        line = self._line_of_noun[match[way.groups["noun"]]]
         if line.is_always_ruled:
             return None
-        new.unruled.add((line.component, line.attribute))
+        claims.unruled.add((line.component, line.attribute))
         return line.section
 
-    def _missing(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        text, start = words["clauses"]
-        for match in _items(self._clause, text):
-            if match is None:
+    def _missing(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        slots = dict(claims.slots)
+        for clause, first in _items(*_word(match, way, "clauses", start)):
+            noun, _, word = clause.rpartition(" ")
+            line = self._line_of_clause.get(noun)
+            value = word, first + len(noun) + 1
+            if line is None or not self._add(claims.panels, "missing", line, value, slots):
                 return None
-            word = (match[2], start + match.start(2))
-            if not self._value("missing", self._line_of_noun[match[1]], word, new):
-                return None
+            if line.attribute == "position":
+                slots["missing", line.component] = claims.panels[-1].value
         return "missing"
 
-    def _choice(self, words: dict[str, Word], letters: str, new: Claims) -> str | None:
-        letter = words["choice"][0]
-        if letter not in letters:
+    def _choice(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
+        letter = match[way.groups["choice"]]
+        text, first = _word(match, way, "verdicts", start)
+        pieces = text.split(", ")
+        if letter not in claims.letters or len(pieces) % 2:
             return None
         index = CHOICE_LETTERS.index(letter)
         panel = f"choice:{index}"
-        text, start = words["verdicts"]
-        for match in _items(self._verdict, text):
-            if match is None:
+        slots = dict(claims.slots)
+        line_of = self._line_of_clause
+        for clause, verdict in zip(pieces[::2], pieces[1::2], strict=True):
+            noun, _, word = clause.rpartition(" ")
+            line, fits = line_of.get(noun), _FITS.get(verdict)
+            if line is None or fits is None:
                 return None
-            line = self._line_of_noun[match[1]]
-            word = (match[2], start + match.start(2))
-            is_mixed = match[2] == prompts.MIXED and line.may_differ
-            if not is_mixed and not self._value(panel, line, word, new):
+            is_mixed = word == prompts.MIXED and line.may_differ
+            value = word, first + len(noun) + 1
+            if not is_mixed and not self._add(claims.panels, panel, line, value, slots):
                 return None
-            span = Span(start + match.start(3), start + match.end(3))
-            fits = match[3] in phrasings.FITS
-            new.verdicts.append(VerdictClaim(index, line.attribute, fits, span, line.component))
+            if line.attribute == "position":
+                slots[panel, line.component] = claims.panels[-1].value
+            first += len(clause) + len(", ")
+            span = _new(Span, (first, first + len(verdict)))
+            claims.verdicts.append(
+                _new(VerdictClaim, (index, line.attribute, fits, span, line.component))
+            )
+            first += len(verdict) + len(", ")
+            line_of = self._line_of_later_clause
         return panel
 
 
-_Reader = Callable[[SentenceGrammar, dict[str, Word], str, Claims], str | None]
+_Reader = Callable[[SentenceGrammar, re.Match[str], _Way, int, Claims], str | None]
 _READERS: dict[str, _Reader] = {
-    **dict.fromkeys(("shape", "shapes", "same", "layout"), SentenceGrammar._attributes),
+    **dict.fromkeys(("shape", "shapes", "layout"), SentenceGrammar._shapes),
+    "same": SentenceGrammar._same,
     "mixed": SentenceGrammar._mixed,
     "scene": SentenceGrammar._scene,
     "comparison": SentenceGrammar._comparison,
@@ -253,19 +291,35 @@ def sentence_grammar(schema: Schema) -> SentenceGrammar:
     return SentenceGrammar(schema)
 
 
-def _split(line: str, start: int) -> Iterator[tuple[str, int]]:
-    """Yields the sentences of a line and their offsets."""
-    for match in re.finditer(r"\S(?:[^.]|\.(?! |$))*\.?", line.rstrip()):
-        yield match[0], start + match.start()
+def _place_pattern(schema: Schema) -> str:
+    parts = "|".join(re.escape(part) for part in schema.parts if part)
+    return f"the (?:{parts}) of panel [1-9]" if parts else "panel [1-9]"
 
 
-def _items(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str] | None]:
-    """Yields the items of a list, each with the joint behind it; None where one is no item."""
-    position = 0
-    while position < len(text):
-        match = pattern.match(text, position)
-        if match is None or (match["joint"] and match.end() == len(text)):
-            yield None
-            return
-        yield match
-        position = match.end()
+def _nouns_pattern(schema: Schema) -> str:
+    nouns = sorted((line.noun for line in schema.lines), key=len, reverse=True)
+    return "|".join(map(re.escape, nouns))
+
+
+def _pattern(template: str, patterns: dict[str, str]) -> str:
+    """Returns a phrasing's pattern."""
+    literal, *rest = re.split(r"\{(\w+)\}", template)
+    pattern = re.escape(literal)
+    for name, literal in zip(rest[::2], rest[1::2], strict=True):
+        pattern += patterns[name] + re.escape(literal)
+    return pattern
+
+
+def _word(match: re.Match[str], way: _Way, name: str, start: int) -> Word:
+    """Returns the words of a placeholder and their offset, where the line's is `start`."""
+    group = way.groups[name]
+    return match[group], start + match.start(group)
+
+
+def _items(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """Yields the items of `a, b and c` with their offsets."""
+    end = 0
+    for joint in _JOINT.finditer(text):
+        yield text[end : joint.start()], start + end
+        end = joint.end()
+    yield text[end:], start + end

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rewards.config import RewardConfig
-from rewards.parts import perception_accuracy
+from rewards.parts.perception import perception_accuracy
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.evaluation.config import EvalConfig
@@ -59,7 +59,7 @@ def evaluate(
     """
     folder = prepare_run(run)
     limit = config.num_puzzles or data.num_puzzles
-    prompts = read_prompts(replace(data, num_puzzles=limit))
+    prompts = read_prompts(replace(data, num_puzzles=limit), answer_form=rewards.answer_form)
     processor = load_processor(policy.path)
     with make_engine(rollouts, policy.path, policy.dtype, processor, run.seed) as engine:
         values = measure(engine, prompts, rollouts.sampling, rewards, config, run.seed, folder)
@@ -92,13 +92,15 @@ def measure(
     sampled = Collector(engine, sampling, rewards, seed)
     columns: dict[str, list[float]] = {}
     bar = tqdm(total=len(prompts) * (1 + config.num_samples), desc="evaluation", unit="chain")
-    for name, collector, num in (("greedy", greedy, 1), ("sampled", sampled, config.num_samples)):
-        for group in collector.batches(
-            prompts, num, _PUZZLES_PER_BATCH, "eval", name, on_batch=_counter(bar, num)
-        ):
-            append_groups(folder / f"{name}.jsonl", [group])
-            for metric, value in _puzzle_values(group, name, config.num_samples).items():
-                columns.setdefault(metric, []).append(value)
+    passes = (("greedy", greedy, 1), ("sampled", sampled, config.num_samples))
+    with greedy, sampled:
+        for name, collector, num in passes:
+            for group in collector.batches(
+                prompts, num, _PUZZLES_PER_BATCH, "eval", name, on_batch=_counter(bar, num)
+            ):
+                append_groups(folder / f"{name}.jsonl", [group])
+                for metric, value in _puzzle_values(group, name, config.num_samples).items():
+                    columns.setdefault(metric, []).append(value)
     bar.close()
     return {name: np.array(column) for name, column in columns.items()}
 
@@ -118,11 +120,11 @@ def _puzzle_values(graded: GradedGroup, name: str, num_samples: int) -> dict[str
     right = [score.part("choice") == 1.0 for score in graded.scores]
     if name == "greedy":
         return {"greedy": float(right[0])}
-    vote = majority_vote([parsed.choice_index for parsed in graded.parsed])
-    values = {
-        "pass@1": sum(right) / len(right),
-        f"majority@{num_samples}": float(vote == puzzle.answer_index),
-    }
+    values = {"pass@1": sum(right) / len(right)}
+    # the words of open answers are no letters that could be counted
+    if puzzle.answer_index is not None:
+        vote = majority_vote([parsed.choice_index for parsed in graded.parsed])
+        values[f"majority@{num_samples}"] = float(vote == puzzle.answer_index)
     reading = [perception_accuracy(parsed, puzzle) for parsed in graded.parsed]
     # a puzzle whose state is not known has no perception to measure
     known = [value for value in reading if value is not None]

@@ -4,9 +4,15 @@
      "choices": ["A", "B", "C", "D"], "answer": "B"}
 
 `choices` are the texts of two to eight choices, or their letters where they are drawn in
-the image; without it the question is open and `answer` is free text. Optional besides:
-`perception` (a list of `{"question", "answer"}`), `chain` (a chain of thought), `prefix`
-(the sentence that names the kind of puzzle), `id`, and `split`.
+the image; without it the question is open and `answer` is free text. An open question may
+have `accepted` (a list of other right answers) and `answer_kind`, how an answer is graded
+(`rewards.answers` has the kinds; without it, by its exact words):
+
+    {"image": "photos/18.png", "question": "How many fish are there?",
+     "answer": "2", "accepted": ["a pair"], "answer_kind": "count"}
+
+Optional besides: `perception` (a list of `{"question", "answer"}`), `chain` (a chain of
+thought), `prefix` (the sentence that names the kind of puzzle), `id`, and `split`.
 
 A line that cannot be used is named with everything that is wrong with it; the others are
 not touched by it.
@@ -14,14 +20,18 @@ not touched by it.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from PIL import Image
 
+from rewards.answers import grade_text
+from rewards.parts.choice import choice
 from rl_avr.chat import decode_image
-from rl_avr.contracts import CHOICE_LETTERS, Annotation, Puzzle
+from rl_avr.contracts import CHOICE_LETTERS, Annotation, AnswerKind, Puzzle
+from rl_avr.elicitation.reading import read
 from rl_avr.errors import DataError, nearest
 from rl_avr.prompts import ANSWER_MARK
 from rl_avr.puzzles.config import RenderConfig
@@ -29,7 +39,16 @@ from rl_avr.training.puzzle_files import SPLITS, Row, puzzle_row
 
 _TEXTS = ("image", "question", "answer")
 _OPTIONAL_TEXTS = ("chain", "prefix", "id", "split")
-_KEYS = (*_TEXTS, *_OPTIONAL_TEXTS, "choices", "perception")
+_OPEN_ONLY = ("accepted", "answer_kind")
+_KEYS = (*_TEXTS, *_OPTIONAL_TEXTS, *_OPEN_ONLY, "choices", "perception")
+_ANSWER_KINDS: tuple[str, ...] = get_args(AnswerKind)
+_EXPECTED: dict[str, str] = {
+    "letter": "a letter",
+    "yes_no": "yes or no",
+    "count": "a whole number",
+    "number": "a number",
+}
+_NUMERAL = re.compile(r"[+-]?\.?[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?")
 _HELD_OUT_SHARE = 0.1
 
 
@@ -96,6 +115,7 @@ class _Reader:
             raise _Problems("; ".join(problems))
         image = self._image(record["image"])
         puzzle = _puzzle(record, image)
+        _check_gold(puzzle)
         row = puzzle_row(puzzle, image)
         split = record.get("split") or split_of_image(image)
         self._check_others(number, puzzle.puzzle_id, row["state_hash"], image, split)
@@ -154,6 +174,7 @@ def _problems(record: dict[str, Any]) -> Iterator[str]:
         elif not isinstance(record[name], str) or not record[name].strip():
             yield f"{name!r}: expected text, got {_shown(record[name])}"
     yield from _choice_problems(record)
+    yield from _open_problems(record)
     yield from _perception_problems(record.get("perception", []))
     if record.get("split", SPLITS[0]) not in SPLITS:
         yield f"'split': expected one of {', '.join(SPLITS)}, got {_shown(record['split'])}"
@@ -180,6 +201,60 @@ def _choice_problems(record: dict[str, Any]) -> Iterator[str]:
     _, mark, said = str(record.get("chain", "")).rpartition(ANSWER_MARK)
     if mark and said.strip() != answer.strip():
         yield f"'chain' ends with the answer {said.strip()!r}, 'answer' is {answer!r}"
+
+
+def _open_problems(record: dict[str, Any]) -> Iterator[str]:
+    """Yields what is wrong with the keys that only an open question has."""
+    given = [name for name in _OPEN_ONLY if name in record]
+    if "choices" in record:
+        for name in given:
+            yield f"{name!r}: only an open question has it; this one has 'choices', leave one out"
+        return
+    accepted, kind = record.get("accepted", []), record.get("answer_kind", "exact")
+    if not isinstance(accepted, list) or not all(
+        isinstance(text, str) and text.strip() for text in accepted
+    ):
+        yield f"'accepted': expected a list of texts, got {_shown(accepted)}"
+    if kind not in _ANSWER_KINDS:
+        yield f"'answer_kind': expected one of {', '.join(_ANSWER_KINDS)}, got {_shown(kind)}"
+
+
+def _check_gold(puzzle: Puzzle) -> None:
+    """Refuses an open question whose right answers would not be graded as right."""
+    note = puzzle.annotation
+    if note is None or note.choices:
+        return
+    kind, problems = note.answer_kind, []
+    plain = _plain_answers(note.answer, kind)
+    if plain and not any(grade_text(text, (note.answer,), kind) == 1.0 for text in plain):
+        problems.append(
+            f"'answer': {_shown(note.answer)} where 'answer_kind' is {kind!r}; expected "
+            f"{_EXPECTED[kind]}, or another kind"
+        )
+    named = [("answer", note.answer), *(("accepted", text) for text in note.accepted)]
+    for name, text in named[len(problems) :]:
+        parsed = read(f"{ANSWER_MARK} {text}", puzzle, kind="direct")
+        if choice(parsed, puzzle) != 1.0:
+            problems.append(
+                f"{name!r}: {_shown(text)} would be graded as wrong; expected an answer in one "
+                f"line that is right where 'answer_kind' is {kind!r}"
+            )
+    if problems:
+        raise _Problems("; ".join(problems))
+
+
+def _plain_answers(answer: str, kind: AnswerKind) -> list[str]:
+    """Returns plain answers of a kind, one of which a gold answer of this kind must agree with.
+
+    Empty where any words can be of the kind.
+    """
+    if kind == "count":
+        # numbers may be written as words up to twenty
+        return ["".join(re.findall("[0-9]", answer)), *map(str, range(21))]
+    if kind == "number":
+        numeral = _NUMERAL.search(answer)
+        return [numeral[0], f"{numeral[0]} %"] if numeral else [""]
+    return {"letter": list(CHOICE_LETTERS), "yes_no": ["yes", "no"]}.get(kind, [])
 
 
 def _perception_problems(perception: Any) -> Iterator[str]:
@@ -223,5 +298,7 @@ def _puzzle(record: dict[str, Any], image: bytes) -> Puzzle:
             perception=tuple((p["question"], p["answer"]) for p in record.get("perception", ())),
             chain=record.get("chain"),
             prefix=record.get("prefix"),
+            accepted=tuple(text.strip() for text in record.get("accepted", ())),
+            answer_kind=record.get("answer_kind", "exact"),
         ),
     )

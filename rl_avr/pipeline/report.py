@@ -7,6 +7,7 @@ from typing import Any
 from rl_avr.contracts import CHOICE_LETTERS, Puzzle
 from rl_avr.elicitation.reading import read
 from rl_avr.errors import DataError
+from rl_avr.prompts import answer_form_of
 from rl_avr.reporting.page import Chain, Example, Mark, Report, render_report
 from rl_avr.reporting.sinks import read_metrics
 from rl_avr.training.credit import judged_claims
@@ -66,7 +67,8 @@ def chain(row: dict[str, Any], puzzle: Puzzle) -> Chain:
     """Returns a recorded group's first chain with every claim marked right or wrong."""
     completion = row["completions"][0]
     text = completion["text"]
-    parsed = read(text, puzzle, completion["finish_reason"])
+    form = answer_form_of(row.get("prompt", ""))
+    parsed = read(text, puzzle, completion["finish_reason"], row.get("kind", "cot"), form)
     marks = [Mark(c.start, c.end, c.is_true) for c in judged_claims(parsed, puzzle)]
     choice = parsed.choice_index
     return Chain(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_NUMBER = re.compile(r"^[-+]?[\d.,]*%?$")
+_NUMBER = re.compile(r"^(?:—|[-+]?[\d.,]*%?)$")
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

@@ -170,6 +170,8 @@ def panel_value(
         return position(part)
     if attribute not in ATTRIBUTES:
         return None
+    if slot is None and len(part.entities) == 1:
+        return getattr(part.entities[0], attribute)
     found = {
         getattr(entity, attribute)
         for entity in part.entities

@@ -99,6 +99,8 @@ def _shown(item: Item, name: str) -> dict[str, Any]:
         "mark": answer_box(puzzle),
         "answer": _answer(puzzle),
         "choices": puzzle.annotation.choices if puzzle.annotation else (),
+        "accepted": puzzle.annotation.accepted if puzzle.annotation else (),
+        "graded": _grading(puzzle),
         "rules": [rule_line(puzzle, rule) for rule in puzzle.rules],
         "prompt": item.prompt,
         "questions": item.questions,
@@ -110,6 +112,12 @@ def _answer(puzzle: Puzzle) -> str:
     if puzzle.answer_index is None:
         return puzzle.annotation.answer if puzzle.annotation else ""
     return puzzle.answer_letter
+
+
+def _grading(puzzle: Puzzle) -> str:
+    """Returns how an open answer is graded; empty where the answer is one of the choices."""
+    is_open = puzzle.annotation is not None and puzzle.answer_index is None
+    return puzzle.annotation.answer_kind.replace("_", " ") if is_open and puzzle.annotation else ""
 
 
 def rule_line(puzzle: Puzzle, rule: Rule) -> str:

@@ -33,10 +33,18 @@ class DataConfig:
     """`data make` writes the first two, `data import` whichever the source has."""
     num_puzzles: int = 0
     """How many puzzles, from the first on; 0 takes all."""
+    ask: Literal["puzzle", "perception", "yes_no", "open"] = "puzzle"
+    """What GRPO and evaluation ask: `puzzle`, the puzzle itself, with a reason first; the others
+    ask for an answer alone: `perception`, what is seen in the image; `yes_no`, whether a choice is
+    the missing panel; `open`, what the missing panel looks like. Puzzles that cannot be asked this
+    are left out: the last two need a state and a chain, `perception` a state or questions."""
+    num_questions: int = 0
+    """How many questions a puzzle, where `ask` is not `puzzle`, drawn by its id; 0 takes all."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         check_range("num_puzzles", self.num_puzzles, 0)
+        check_range("num_questions", self.num_questions, 0)
 
 
 @dataclass(frozen=True)

@@ -7,46 +7,21 @@ from typing import Any
 
 import torch
 
-from rewards.parts import is_right_verdict, is_true
+from rewards import truth
 from rl_avr.algo.claim_credit import JudgedClaim, claim_advantages, token_credit
-from rl_avr.contracts import (
-    Completion,
-    GradedGroup,
-    PanelClaim,
-    ParsedCompletion,
-    Puzzle,
-    Span,
-)
-
-_Key = tuple[str | int | None, ...]
-
-
-def _panel_key(claim: PanelClaim) -> _Key:
-    return ("panel", claim.panel, claim.component, claim.slot, claim.attribute)
+from rl_avr.contracts import Completion, GradedGroup, ParsedCompletion, Puzzle
 
 
 def judged_claims(parsed: ParsedCompletion, puzzle: Puzzle) -> list[JudgedClaim]:
-    """Returns every claim with its truth; a repeated claim gets a key of its own."""
-    named: list[tuple[_Key, Span, bool]] = [
-        *((_panel_key(c), c.span, is_true(c, puzzle)) for c in parsed.panel_claims),
-        *(
-            (("rule", c.rule.component, c.rule.attribute), c.span, c.rule in puzzle.rules)
-            for c in parsed.rule_claims
-        ),
-        *(
-            (
-                ("fits", c.choice_index, c.component, c.attribute),
-                c.span,
-                is_right_verdict(c, puzzle),
-            )
-            for c in parsed.verdict_claims
-        ),
-    ]
-    seen: Counter[_Key] = Counter()
+    """Returns every claim with its truth; a repeated claim gets a key of its own.
+
+    See `rewards.truth.judged_claims` for what cannot be judged and is left out.
+    """
+    seen: Counter[truth.FactKey] = Counter()
     judged = []
-    for name, span, truth in named:
-        judged.append(JudgedClaim((*name, seen[name]), span.start, span.end, truth))
-        seen[name] += 1
+    for key, _, span, is_true in truth.judged_claims(parsed, puzzle):
+        judged.append(JudgedClaim((*key, seen[key]), span.start, span.end, is_true))
+        seen[key] += 1
     return judged
 
 

@@ -9,6 +9,7 @@ from datasets import Image as ImageFeature
 from transformers import set_seed
 from trl import GRPOConfig
 
+from rewards.composition import stream_aggregation
 from rewards.config import RewardConfig
 from rl_avr import metric_names
 from rl_avr.chat import banned_token_ids, user_messages
@@ -41,8 +42,11 @@ _OURS = (
     "min_p",
     "max_completion_length",
     "use_liger_kernel",
+    "multi_objective_aggregation",
+    "reward_weights",
 )
-"""Fields of trl's config that the `rollouts` block decides, or that the seams cannot serve."""
+"""Fields of trl's config that the `rollouts` and `rewards` blocks decide, or that the seams
+cannot serve."""
 
 _BAR = {
     metric_names.REWARD: "reward",
@@ -69,11 +73,11 @@ def train_grpo(
         DataError: a data set that cannot be read.
         RolloutError: the engine failed, or does not agree with the policy.
     """
-    args = grpo_arguments(run, rollouts, trainer)
+    args = grpo_arguments(run, rollouts, rewards, trainer)
     check_batch_shape(args)
     folder = prepare_run(run)
     set_seed(run.seed)
-    prompts = read_prompts(data)
+    prompts = read_prompts(data, answer_form=rewards.answer_form)
     args.report_to = report_to(run)
     grpo_trainer = make_trainer(
         folder=folder,
@@ -86,7 +90,7 @@ def train_grpo(
         credit=credit,
     )
     show_bar(grpo_trainer, "GRPO", _BAR)
-    with grpo_trainer.collector.engine:
+    with grpo_trainer.collector.engine, grpo_trainer.collector:
         grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
         grpo_trainer.save_model(str(folder / "policy"))
     if grpo_trainer.accelerator.is_main_process:
@@ -126,11 +130,14 @@ def make_trainer(
         banned_token_ids=banned_token_ids(processor),
         parity_max_mean_gap=rollouts.parity_max_mean_gap,
         claim_weight=credit.claim_weight,
+        rewards=rewards,
         rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
     )
 
 
-def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, Any]) -> GRPOConfig:
+def grpo_arguments(
+    run: RunConfig, rollouts: RolloutConfig, rewards: RewardConfig, trainer: dict[str, Any]
+) -> GRPOConfig:
     """Returns trl's arguments from the `trainer` block and what other blocks decide.
 
     Raises:
@@ -140,7 +147,7 @@ def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, A
         if key in trainer:
             raise ConfigError(
                 f"trainer.{key}: not set here; the engine and its sampling are set by "
-                "rollouts.engine and rollouts.sampling"
+                "rollouts.engine and rollouts.sampling, the composition of rewards by rewards"
             )
     if rollouts.sampling.temperature == 0:
         raise ConfigError(
@@ -157,6 +164,7 @@ def grpo_arguments(run: RunConfig, rollouts: RolloutConfig, trainer: dict[str, A
             top_p=rollouts.sampling.top_p,
             max_completion_length=rollouts.sampling.max_new_tokens,
             remove_unused_columns=False,
+            multi_objective_aggregation=stream_aggregation(rewards),
             **{"vllm_importance_sampling_mode": "token_truncate", **trainer},
         )
     except ValueError as error:

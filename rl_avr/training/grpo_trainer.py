@@ -7,9 +7,11 @@ What is wrapped, and why (a contract test names each seam and its signature):
                                         set afterwards, as trl's importance correction and old
                                         logprobs depend on it
     _generate_and_score_completions     collects the batch's graded groups first; afterwards checks
-                                        parity and adds the credit of claims to the advantages
+                                        parity, weights the advantages by difficulty and adds the
+                                        credit of claims to them
     _generate_single_turn               returns the collected ids and logprobs
-    _calculate_rewards                  returns the collected scores, one column a part
+    _calculate_rewards                  returns the collected scores: the total and the parts, which
+                                        are logged, and the streams, which become advantages
 """
 
 import math
@@ -21,11 +23,12 @@ import torch
 from accelerate.utils import gather
 from trl import GRPOTrainer
 
-from rewards.composition import REWARDS
+from rewards.composition import part_name, part_names, stream_weights
+from rewards.config import RewardConfig
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
-from rl_avr.metric_names import PARITY_GAP
+from rl_avr.metric_names import ADMITTED_SHARE, PARITY_GAP, REWARD, REWARD_STD
 from rl_avr.modeling.weights import mask_logits, named_weights
 from rl_avr.training.credit import group_token_credit
 from rollouts.recorder import append_groups
@@ -40,6 +43,7 @@ class AvrGrpoTrainer(GRPOTrainer):
         banned_token_ids: never sampled, and never given probability by the policy.
         parity_max_mean_gap: largest mean |engine logprob - policy logprob|.
         claim_weight: weight of the token-level credit of claims; 0 leaves trl's advantages.
+        rewards: names and weights of what the collector's scores hold.
         rollouts_path: where graded groups are recorded.
         kwargs: of `trl.GRPOTrainer`, less the reward functions.
     """
@@ -52,17 +56,24 @@ class AvrGrpoTrainer(GRPOTrainer):
         banned_token_ids: Sequence[int],
         parity_max_mean_gap: float,
         claim_weight: float,
+        rewards: RewardConfig,
         rollouts_path: Path,
         **kwargs: Any,
     ) -> None:
-        super().__init__(reward_funcs=[_column(name) for name in ("total", *REWARDS)], **kwargs)
+        self._rewards = rewards
+        self._parts = (*part_names(rewards), *map(part_name, rewards.own))
+        streams = stream_weights(rewards)
+        logged = ["total", *self._parts]
+        columns = [*logged, *(f"stream_{name}" for name in streams)]
+        super().__init__(reward_funcs=[_column(name) for name in columns], **kwargs)
         self.use_vllm = True
-        self.reward_weights = torch.tensor([1.0] + [0.0] * len(REWARDS))
+        self.reward_weights = torch.tensor([0.0] * len(logged) + list(streams.values()))
         self._prompts = prompts
         self._parity_max_mean_gap = parity_max_mean_gap
         self._claim_weight = claim_weight
         self._rollouts_path = rollouts_path
         self._groups: list[GradedGroup] = []
+        self._totals = torch.empty(0)
         self._last_synced_step = -1
         mask_logits(self.model, banned_token_ids)
         # Threads and process group are set by now; an engine built earlier fixes both.
@@ -86,6 +97,8 @@ class AvrGrpoTrainer(GRPOTrainer):
         append_groups(self._rollouts_path, self._groups, step=self.state.global_step)
         output = super()._generate_and_score_completions(inputs)
         self._check_parity(output)
+        self._log_groups()
+        output["advantages"] = output["advantages"] * self._difficulty_weights(output)
         if self._claim_weight > 0:
             output["advantages"] = self._with_claim_credit(output)
         return output
@@ -122,14 +135,42 @@ class AvrGrpoTrainer(GRPOTrainer):
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
-        """Returns (B over all ranks, 1 + number of parts): the total, then each part."""
+        """Returns (B over all ranks, columns): the total, the parts, the streams."""
         rows = [
-            [score.total, *(score.part(name) for name in REWARDS)]
+            [
+                score.total,
+                *(score.part(name) for name in self._parts),
+                *(value for _, value in score.streams),
+            ]
             for group in self._groups
             for score in group.scores
         ]
         values = [[float("nan") if v is None else v for v in row] for row in rows]
-        return gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
+        rewards = gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
+        self._totals = rewards[:, 0]
+        return rewards
+
+    def _log_groups(self) -> None:
+        """Logs the share of admitted groups, and the totals where trl logs its weighted sum.
+
+        That sum is of streams, in which a group that is not admitted counts as 0.
+        """
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics[REWARD][-1] = self._totals.mean().item()
+        metrics[REWARD_STD][-1] = self._totals.std().item()
+        admitted = torch.tensor(
+            [float(group.is_admitted) for group in self._groups], device=self.accelerator.device
+        )
+        metrics[ADMITTED_SHARE].append(self.accelerator.gather(admitted).mean().item())
+
+    def _difficulty_weights(self, output: dict[str, Any]) -> torch.Tensor:
+        """Returns (B,): 1 + slope * difficulty of each completion's puzzle."""
+        weights = [
+            1.0 + self._rewards.difficulty_slope * group.group.prompt.puzzle.difficulty
+            for group in self._groups
+            for _ in group.scores
+        ]
+        return torch.tensor(weights, device=output["advantages"].device)
 
     def _check_parity(self, output: dict[str, Any]) -> None:
         """Logs the mean gap between engine and policy; stops all ranks above the limit."""
@@ -138,7 +179,8 @@ class AvrGrpoTrainer(GRPOTrainer):
             (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()[mask].mean()
         )
         mean_gap = self.accelerator.gather(gap).mean().item()
-        self._metrics["train"][PARITY_GAP].append(mean_gap)
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode][PARITY_GAP].append(mean_gap)
         check_gap(mean_gap, self._parity_max_mean_gap, self.state.global_step)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from rl_avr.chat import decode_image
 from rl_avr.contracts import Prompt, PromptKind, Puzzle
+from rl_avr.elicitation.asking import ask_puzzle
 from rl_avr.errors import DataError
-from rl_avr.prompts import prompt_text
+from rl_avr.prompts import AnswerForm, prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png
 from rl_avr.training.config import DataConfig
@@ -24,6 +25,11 @@ from rl_avr.training.puzzle_files import (
 
 # above this the rows stay on disk, memory-mapped, beside the files that `datasets` caches
 _MAX_BYTES_IN_MEMORY = 500_000_000
+_NEEDED_TO_ASK = {
+    "perception": "a state or people's own perception questions",
+    "yes_no": "a state and a chain that leads to the answer",
+    "open": "a state and a chain that leads to the answer",
+}
 
 
 def write_puzzles(puzzles: Iterable[Puzzle], path: Path, render: RenderConfig) -> int:
@@ -83,12 +89,19 @@ def _place(paths: list[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def read_prompts(config: DataConfig, kind: PromptKind = "cot") -> list[Prompt]:
-    """Returns one prompt per puzzle of a split, every image checked.
+def read_prompts(
+    config: DataConfig, kind: PromptKind = "cot", answer_form: AnswerForm = "mark"
+) -> list[Prompt]:
+    """Returns the prompts of a split, those of one puzzle together, every image checked.
+
+    Args:
+        config: which puzzles, and what to ask about each.
+        kind: what a puzzle itself is asked for; other questions are of kind `perception`.
+        answer_form: how prompts ask for the answer to be marked.
 
     Raises:
-        DataError: as `read_rows`; or a row's puzzle or image cannot be read, with
-            the row and the path.
+        DataError: as `read_rows`; a row's puzzle or image cannot be read, with the row
+            and the path; or no puzzle can be asked what the config says.
     """
     path = split_path(config)
     prompts = []
@@ -96,8 +109,18 @@ def read_prompts(config: DataConfig, kind: PromptKind = "cot") -> list[Prompt]:
         image = row_image_bytes(row, index, path)
         decode_image(image, f"{path}, row {index}, image {row['image']['path'] or '(bytes)'}")
         puzzle = row_puzzle(row, index, path)
-        text = prompt_text(puzzle, kind)
-        prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, text, image))
+        if config.ask == "puzzle":
+            text = prompt_text(puzzle, kind, answer_form)
+            prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, text, image))
+            continue
+        for one in ask_puzzle(puzzle, config.ask, config.num_questions):
+            text = prompt_text(one, "perception", answer_form)
+            prompts.append(Prompt(f"{one.puzzle_id}/perception", one, "perception", text, image))
+    if config.ask != "puzzle" and not prompts:
+        raise DataError(
+            f"{path}: no puzzle can be asked data.ask {config.ask!r}, which needs "
+            f"{_NEEDED_TO_ASK[config.ask]}; expected other puzzles, or data.ask 'puzzle'"
+        )
     return prompts
 
 

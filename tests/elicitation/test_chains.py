@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rewards.parts import is_right_verdict, is_true
+from rewards.truth import is_right_verdict, is_true
 from rl_avr.contracts import Component, Entity, Panel, Rule
 from rl_avr.elicitation.chains import direct_answer, gold_chain, has_chain
 from rl_avr.elicitation.reading import read

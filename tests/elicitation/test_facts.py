@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from rewards.parts import is_true
+from rewards.truth import is_true
 from rl_avr.elicitation.facts import compare
 from rl_avr.elicitation.question_words import FAMILIES, LEVELS, variants
 from rl_avr.elicitation.questions import facts_of

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rewards.parts import is_right_verdict, is_true
+from rewards.truth import is_right_verdict, is_true
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.elicitation.fluent import fluent_chain, trend
 from rl_avr.elicitation.phrasings import DIFFERS, FITS, PHRASINGS

@@ -69,6 +69,8 @@ def test_right_answers(question, text):
         (FOUR, "not four"),
         (FOUR, "four, I think"),
         (FOUR, "3 4"),
+        (FOUR, "<4"),
+        (FOUR, "> 4"),
         (GRID, "grid of three by three"),
         (GRID, "grid"),
         (GRID, "grid of two by two inside a shape"),
@@ -91,6 +93,7 @@ def test_right_answers(question, text):
         (YES, "yes and no"),
         (YES, "yesterday"),
         (YES, "y"),
+        (YES, "!yes"),
     ],
 )
 def test_wrong_answers(question, text):
@@ -107,6 +110,8 @@ def test_wrong_answers(question, text):
         ("1,3 and 9", "1 3 and 9"),
         ("not-comparable", "not comparable"),
         ("-2", "-2"),
+        ("<circle>!", "circle"),
+        ("size < 3", "size < 3"),
         ("progression -2", "progression -2"),
         ("\u201cyes\u201d", "yes"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from rewards.config import RewardConfig
 from rl_avr.contracts import Prompt
+from rl_avr.elicitation.asking import ask_puzzle
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.evaluation.runner import measure, summarize_values
@@ -46,6 +47,19 @@ def test_numbers_by_hand(tmp_path):
     assert values["perception"].tolist() == [1, 1, 0]
     lines = (tmp_path / "sampled.jsonl").read_text().splitlines()
     assert [len(json.loads(line)["completions"]) for line in lines] == [4, 4, 4]
+
+
+def test_open_questions_have_no_vote(tmp_path):
+    asked = [one for puzzle in PUZZLES for one in ask_puzzle(puzzle, "open")]
+    prompts = [Prompt(one.puzzle_id, one, "perception", "", b"") for one in asked]
+    engine = ScriptedEngine(lambda p, i: p.puzzle.annotation.answer if i == 0 else "a fish")
+    values = measure(
+        engine, prompts, SAMPLING, RewardConfig(), EvalConfig(num_samples=2), 0, tmp_path
+    )
+    assert {name: column.tolist() for name, column in values.items()} == {
+        "greedy": [1, 1, 1],
+        "pass@1": [0.5, 0.5, 0.5],
+    }
 
 
 def test_a_second_evaluation_replaces_the_chains_of_the_first(tmp_path):

@@ -7,7 +7,9 @@ import shutil
 import pytest
 from PIL import Image
 
-from rl_avr.contracts import Annotation
+from rewards.parts.choice import choice
+from rl_avr.contracts import Annotation, Puzzle
+from rl_avr.elicitation.reading import read
 from rl_avr.errors import DataError
 from rl_avr.pipeline import data_import
 from rl_avr.pipeline.data_annotated import Bad, Good, read_annotated
@@ -104,6 +106,108 @@ def test_an_open_question_has_no_letter(source):
     assert puzzle["annotation"]["answer"] == "a fish" and puzzle["annotation"]["choices"] == []
 
 
+def test_an_open_question_keeps_how_it_is_graded_on_its_way_through_the_files(source, tmp_path):
+    whole = line(
+        question="How many fish are there?",
+        choices="left out",
+        answer="2",
+        accepted=["a pair", " both "],
+        answer_kind="count",
+        split="train",
+    )
+    import_data(source(whole), "annotated", tmp_path / "set")
+    (prompt,) = read_prompts(DataConfig(path=str(tmp_path / "set")))
+    note = prompt.puzzle.annotation
+    assert (note.answer, note.accepted, note.answer_kind) == ("2", ("a pair", "both"), "count")
+    assert Puzzle.from_json(prompt.puzzle.to_json()) == prompt.puzzle
+    said = {"Two.": 1.0, "2": 1.0, "A pair": 1.0, "both": 1.0, "3": 0.0, "pair of fish": 0.0}
+    for text, worth in said.items():
+        assert choice(read(f"### Answer: {text}", prompt.puzzle), prompt.puzzle) == worth
+    page = (tmp_path / "set" / "gallery.html").read_text()
+    assert "<dt>Right as well</dt><dd>a pair; both</dd>" in page
+    assert "<dt>Graded as</dt><dd>count</dd>" in page
+
+
+def test_a_page_says_nothing_of_grading_where_there_are_choices(source, tmp_path):
+    import_data(source(line()), "annotated", tmp_path / "set")
+    page = (tmp_path / "set" / "gallery.html").read_text()
+    assert "Graded as" not in page and "Right as well" not in page
+
+
+def test_a_set_written_before_answers_had_kinds_is_read(source):
+    (item,) = read_annotated(source(line(choices=None, answer="a fish")))
+    raw = json.loads(item.row["puzzle"])
+    assert (raw["annotation"].pop("answer_kind"), raw["annotation"].pop("accepted")) == (
+        "exact",
+        [],
+    )
+    puzzle = Puzzle.from_json(json.dumps(raw))
+    assert puzzle == Puzzle.from_json(item.row["puzzle"])
+
+
+def open_line(answer, kind, *accepted):
+    return line(choices=None, answer=answer, answer_kind=kind, accepted=list(accepted))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("a fish", "exact"),
+        ("###", "exact"),
+        ("B", "letter"),
+        ("No", "yes_no"),
+        ("true", "yes_no"),
+        ("1,200", "count"),
+        ("Four", "count"),
+        ("twenty", "count"),
+        ("-1.5e3", "number"),
+        ("12 %", "number"),
+        ("12%", "number"),
+        (".5", "number"),
+        ("Paris, France", "anls"),
+        ("Anna", "name"),
+        ("circle, size 4", "tuple"),
+        ("A, C", "set"),
+    ],
+)
+def test_a_gold_answer_of_its_kind_is_taken(source, answer, kind):
+    (item,) = read_annotated(source(open_line(answer, kind)))
+    assert isinstance(item, Good), item
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "expected"),
+    [
+        ("several", "count", "a whole number"),
+        ("about 4", "count", "a whole number"),
+        ("-4", "count", "a whole number"),
+        ("1.5", "count", "a whole number"),
+        ("4 fish", "count", "a whole number"),
+        ("12 km", "number", "a number"),
+        ("seven", "number", "a number"),
+        ("much", "number", "a number"),
+        ("maybe", "yes_no", "yes or no"),
+        ("no, yes", "yes_no", "yes or no"),
+        ("a square", "letter", "a letter"),
+        ("Z", "letter", "a letter"),
+    ],
+)
+def test_a_gold_answer_of_another_kind_is_refused(source, answer, kind, expected):
+    assert reason(source, open_line(answer, kind)) == (
+        f"'answer': {answer!r} where 'answer_kind' is {kind!r}; expected {expected}, "
+        "or another kind"
+    )
+
+
+def test_answers_that_no_one_line_can_be_are_refused(source):
+    text = reason(source, open_line("one\ntwo", "exact", "three", "four\nfive"))
+    assert text == (
+        r"'answer': 'one\ntwo' would be graded as wrong; expected an answer in one line that is "
+        r"right where 'answer_kind' is 'exact'; 'accepted': 'four\nfive' would be graded as wrong; "
+        "expected an answer in one line that is right where 'answer_kind' is 'exact'"
+    )
+
+
 @pytest.mark.parametrize(
     ("bad", "expected"),
     [
@@ -131,6 +235,23 @@ def test_an_open_question_has_no_letter(source):
         (line(chain="So.\n### Answer: C"), "'chain' ends with the answer 'C', 'answer' is 'B'"),
         (line(perception={"a": 1}), "'perception': expected a list, got {'a': 1}"),
         (line(perception=[{"question": "?"}]), "'perception' 0: expected an object with the texts"),
+        (
+            line(accepted=["b"]),
+            "'accepted': only an open question has it; this one has 'choices', leave one out",
+        ),
+        (
+            line(answer_kind="letter"),
+            "'answer_kind': only an open question has it; this one has 'choices', leave one out",
+        ),
+        (
+            line(choices=None, answer_kind="cuont"),
+            "'answer_kind': expected one of exact, letter, yes_no, count, number, anls, name, "
+            "tuple, set, got 'cuont'",
+        ),
+        (line(choices=None, answer_kind=["exact"]), "'answer_kind': expected one of exact, "),
+        (line(choices=None, accepted="b"), "'accepted': expected a list of texts, got 'b'"),
+        (line(choices=None, accepted=["b", 2]), "'accepted': expected a list of texts, got ['b'"),
+        (line(choices=None, accepted=[" "]), "'accepted': expected a list of texts, got [' ']"),
         (line(split="dev"), "'split': expected one of train, held_out, val, test, got 'dev'"),
         (line(image="photos/9.png"), "image 'photos/9.png': No such file or directory, looked for"),
         (line(image="photos"), "image 'photos': Is a directory, looked for"),

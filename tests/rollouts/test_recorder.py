@@ -8,7 +8,9 @@ import pytest
 from rewards.composition import grade
 from rewards.config import RewardConfig
 from rl_avr.contracts import Completion, Prompt, Puzzle, RolloutGroup
-from rollouts.recorder import append_groups
+from rl_avr.errors import DataError
+from rl_avr.prompts import COT_PROMPT
+from rollouts.recorder import append_groups, read_groups
 
 
 def graded(puzzle, *texts):
@@ -32,7 +34,8 @@ def test_a_record_by_hand(tmp_path, puzzle, chain):
     assert whole["text"] == chain
     assert (whole["status"], whole["choice_index"]) == ("ok", 2)
     assert whole["total"] == pytest.approx(1.0)
-    assert whole["parts"] == {"choice": 1.0, "format": 1.0, "perception": 1.0, "rule": 1.0}
+    assert set(whole["parts"].values()) == {1.0} and whole["num_tokens"] == 2
+    assert (record["kind"], record["prompt"], record["is_admitted"]) == ("cot", "Which?", False)
     assert (bare["finish_reason"], bare["weights_version"]) == ("stop", 3)
     assert bare["total"] == pytest.approx(1 / 1.4)
 
@@ -60,3 +63,109 @@ def test_later_groups_are_appended(tmp_path, puzzle):
         (1, "b"),
         (3, "c"),
     ]
+
+
+def damaged(path, old, new):
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+
+
+def test_what_was_recorded_is_read_back_and_graded_alike(tmp_path, puzzle, chain):
+    path = tmp_path / "r.jsonl"
+    before = graded(puzzle, chain, "### Answer: A", "")
+    append_groups(path, [before, before], step=4)
+    first, second = read_groups(path)
+    assert (first.line, second.line, first.tags) == (1, 2, {"step": 4})
+    assert first.group.prompt == dataclasses.replace(before.group.prompt, image_png=b"")
+    assert first.totals == tuple(score.total for score in before.scores)
+    assert first.is_admitted is True
+    after = grade(first.group, RewardConfig())
+    assert (after.scores, after.parsed) == (before.scores, before.parsed)
+    assert [len(c.token_ids) for c in first.group.completions] == [2, 2, 2]
+    assert {c.weights_version for c in first.group.completions} == {3}
+
+
+def test_the_kind_and_the_length_of_a_prompt_are_kept(tmp_path, puzzle):
+    prompt = Prompt("p/direct", puzzle, "direct", "Which?", b"")
+    cut = Completion("C", (1,) * 7, (0.0,) * 7, "length", 0)
+    config = RewardConfig(length=1, length_limit=10)
+    append_groups(tmp_path / "r.jsonl", [grade(RolloutGroup(prompt, (), (cut,)), config)])
+    (found,) = read_groups(tmp_path / "r.jsonl")
+    assert found.group.prompt.kind == "direct"
+    assert found.group.completions[0].finish_reason == "length"
+    assert grade(found.group, config).parsed[0].num_tokens == 7
+
+
+def test_a_file_without_the_newer_keys_is_read(tmp_path, puzzle, chain):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, chain)])
+    (record,) = read(path)
+    for key in ("kind", "prompt", "is_admitted"):
+        del record[key]
+    for key in ("num_tokens", "total", "weights_version"):
+        del record["completions"][0][key]
+    path.write_text(json.dumps(record) + "\n\n")
+    (found,) = read_groups(path)
+    assert (found.group.prompt.kind, found.group.prompt.text) == ("cot", COT_PROMPT)
+    assert (found.totals, found.is_admitted) == ((None,), None)
+    assert grade(found.group, RewardConfig()).scores[0].total == 1.0
+
+
+@pytest.mark.parametrize("cut", [1, 40, 900])
+def test_half_a_last_line_is_named_and_left_out(tmp_path, puzzle, cut):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, "a"), graded(puzzle, "图形")])
+    path.write_bytes(path.read_bytes()[: -1 - cut])
+    told = []
+    assert [found.line for found in read_groups(path, told.append)] == [1]
+    assert told == [f"{path}, line 2: the last line is broken and left out"]
+
+
+def test_the_next_group_does_not_join_half_a_line(tmp_path, puzzle):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, "a"), graded(puzzle, "b" * 200_000)], step=1)
+    path.write_bytes(path.read_bytes()[:-20])
+    append_groups(path, [graded(puzzle, "c")], step=2)
+    assert [(row["step"], row["completions"][0]["text"]) for row in read(path)] == [
+        (1, "a"),
+        (2, "c"),
+    ]
+    path.write_bytes(b"half of the only line")
+    append_groups(path, [graded(puzzle, "d")])
+    assert len(read(path)) == 1
+
+
+def test_a_lone_surrogate_is_written_and_read(tmp_path, puzzle):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, "a\ud800\\ud800")])
+    (found,) = read_groups(path)
+    assert found.group.completions[0].text == "a\ud800\\ud800"
+    path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('{"prompt_id"', '"prompt_id"', "line 1: not JSON"),
+        ('"finish_reason": "stop"', '"finish_reason": "eos"', "line 1: .*finish_reason: expected"),
+        ('"kind": "cot"', '"kind": "xyz"', "line 1: .*kind: expected one of perception, cot, dir"),
+        ('"text": "a"', '"text": 3', "line 1: .*text: expected text, got int"),
+        ('"num_tokens": 2', '"num_tokens": -2', "line 1: .*num_tokens: expected a whole number"),
+        ('"completions"', '"complitions"', "line 1: .* KeyError"),
+        ('{"prompt_id"', '[{"prompt_id"', "line 1: not JSON"),
+    ],
+)
+def test_other_damage_is_refused_with_path_and_line(tmp_path, puzzle, old, new, expected):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, "a"), graded(puzzle, "b")])
+    damaged(path, old, new)
+    with pytest.raises(DataError, match=f"r.jsonl, {expected}"):
+        list(read_groups(path))
+
+
+def test_a_last_line_that_is_json_and_no_group_is_refused(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text("[1]\n")
+    with pytest.raises(DataError, match="line 1: expected a group as this version records it"):
+        list(read_groups(path))
+    with pytest.raises(DataError, match="expected recorded rollouts; got"):
+        list(read_groups(tmp_path / "none.jsonl"))

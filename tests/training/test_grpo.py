@@ -5,6 +5,7 @@ import inspect
 import pytest
 from trl import GRPOTrainer
 
+from rewards.config import RewardConfig
 from rl_avr.contracts import GradedGroup, Prompt, RolloutGroup
 from rl_avr.errors import ConfigError, RolloutError
 from rl_avr.puzzles.config import PuzzleConfig
@@ -18,7 +19,7 @@ BLOCK = {"use_cpu": True, "bf16": False, "per_device_train_batch_size": 64, "num
 
 
 def arguments(**block):
-    return grpo_arguments(RunConfig(), RolloutConfig(), {**BLOCK, **block})
+    return grpo_arguments(RunConfig(), RolloutConfig(), RewardConfig(), {**BLOCK, **block})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_trls_own_refusal_of_a_batch_names_the_numbers_too():
         arguments(per_device_train_batch_size=20, num_generations=8)
 
 
-@pytest.mark.parametrize("key", ["temperature", "use_vllm", "max_completion_length"])
+@pytest.mark.parametrize(
+    "key", ["temperature", "use_vllm", "max_completion_length", "reward_weights"]
+)
 def test_what_the_rollouts_block_decides_is_not_set_twice(key):
     with pytest.raises(ConfigError, match=f"trainer.{key}.*rollouts"):
         arguments(**{key: 1})
@@ -84,7 +87,7 @@ def test_what_the_rollouts_block_decides_is_not_set_twice(key):
 def test_greedy_chains_are_refused_for_training():
     rollouts = RolloutConfig(sampling=SamplingConfig(temperature=0))
     with pytest.raises(ConfigError, match="temperature 0: greedy.*number > 0"):
-        grpo_arguments(RunConfig(), rollouts, BLOCK)
+        grpo_arguments(RunConfig(), rollouts, RewardConfig(), BLOCK)
 
 
 def test_an_unknown_field_names_the_nearest():

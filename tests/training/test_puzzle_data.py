@@ -9,7 +9,8 @@ import pytest
 
 from rl_avr.chat import decode_image
 from rl_avr.contracts import Annotation
-from rl_avr.errors import DataError, PuzzleError
+from rl_avr.elicitation.asking import ask_puzzle
+from rl_avr.errors import ConfigError, DataError, PuzzleError
 from rl_avr.prompts import COT_PROMPT, prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png, render_puzzle
@@ -130,6 +131,81 @@ def test_a_prompt_asks_what_its_puzzle_asks(data, puzzle):
     (prompt,) = read_prompts(DataConfig(path=str(data)))
     assert prompt.puzzle == own
     assert prompt.text == prompt_text(own, "cot") and "What is odd?" in prompt.text
+
+
+@pytest.mark.parametrize(("ask", "most"), [("perception", 6), ("yes_no", 2), ("open", 1)])
+def test_questions_about_a_puzzle_share_its_image(data, puzzles, ask, most):
+    write_puzzles(puzzles[:4], data / "train.parquet", RENDER)
+    config = DataConfig(path=str(data), ask=ask, num_questions=6)
+    prompts = read_prompts(config)
+    assert prompts == read_prompts(config)
+    expected = [one for puzzle in puzzles[:4] for one in ask_puzzle(puzzle, ask, 6)]
+    assert [p.puzzle for p in prompts] == expected and len(expected) == 4 * most
+    assert [p.prompt_id for p in prompts] == [f"{p.puzzle.puzzle_id}/perception" for p in prompts]
+    assert len({p.prompt_id for p in prompts}) == len(prompts)
+    assert {p.kind for p in prompts} == {"perception"}
+    for start in range(0, len(prompts), most):
+        assert len({id(p.image_png) for p in prompts[start : start + most]}) == 1
+    assert prompts[0].image_png == render_png(puzzles[0], RENDER)
+
+
+def test_other_puzzles_of_the_set_change_no_question(data, puzzles):
+    write_puzzles(puzzles[:5], data / "train.parquet", RENDER)
+    whole = read_prompts(DataConfig(path=str(data), ask="perception", num_questions=3))
+    first = DataConfig(path=str(data), ask="perception", num_questions=3, num_puzzles=2)
+    assert read_prompts(first) == whole[:6]
+
+
+def test_without_a_number_every_question_is_asked(data, puzzles):
+    write_puzzles(puzzles[:1], data / "train.parquet", RENDER)
+    prompts = read_prompts(DataConfig(path=str(data), ask="perception"))
+    assert [p.puzzle for p in prompts] == list(ask_puzzle(puzzles[0], "perception"))
+    # 8 panels and 8 choices of three attributes each, and more
+    assert len(prompts) > 48
+
+
+@pytest.mark.parametrize("ask", ["puzzle", "perception"])
+def test_the_form_of_the_answer_is_in_every_prompt(data, puzzles, ask):
+    write_puzzles(puzzles[:2], data / "train.parquet", RENDER)
+    config = DataConfig(path=str(data), ask=ask, num_questions=3)
+    marked, tagged = read_prompts(config), read_prompts(config, answer_form="tags")
+    assert [p.prompt_id for p in marked] == [p.prompt_id for p in tagged]
+    assert not any("<answer>" in p.text for p in marked)
+    for one, other in zip(marked, tagged, strict=True):
+        assert other.text.startswith(one.text) and "<answer> and </answer>" in other.text
+        assert ("<think>" in other.text) == (ask == "puzzle")
+
+
+def test_puzzles_that_cannot_be_asked_are_left_out(data, puzzle, annotated):
+    rows = [puzzle_row(one, render_png(puzzle, RENDER)) for one in (annotated(), puzzle)]
+    write_rows(rows, data / "train.parquet")
+    for ask in ("yes_no", "open"):
+        prompts = read_prompts(DataConfig(path=str(data), ask=ask))
+        assert {p.puzzle.puzzle_id.partition("/")[0] for p in prompts} == {puzzle.puzzle_id}
+    first = DataConfig(path=str(data), ask="perception", num_puzzles=1)
+    assert [p.puzzle.annotation.answer for p in read_prompts(first)] == ["5", "No"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "needed"),
+    [
+        ("perception", "a state or people's own perception questions"),
+        ("yes_no", "a state and a chain that leads to the answer"),
+        ("open", "a state and a chain that leads to the answer"),
+    ],
+)
+def test_a_set_that_cannot_be_asked_is_refused(data, puzzle, annotated, ask, needed):
+    row = puzzle_row(annotated(perception=()), render_png(puzzle, RENDER))
+    write_rows([row], data / "train.parquet")
+    assert refusal(data, ask=ask) == (
+        f"{data / 'train.parquet'}: no puzzle can be asked data.ask {ask!r}, which needs "
+        f"{needed}; expected other puzzles, or data.ask 'puzzle'"
+    )
+
+
+def test_a_number_of_questions_below_zero_is_refused():
+    with pytest.raises(ConfigError, match="num_questions: expected a number >= 0, got -1"):
+        DataConfig(num_questions=-1)
 
 
 def test_more_rows_than_there_are_is_refused(data, puzzles):

@@ -1,0 +1,80 @@
+"""KGRPO's knowledge reward."""
+
+from collections.abc import Iterable
+
+from rewards.parts.perception import f1
+from rewards.state import Key, fits_of
+from rewards.truth import (
+    FactKey,
+    is_right_rule,
+    key_of,
+    panel_fact,
+    panel_truths,
+    predicted_keys,
+    rule_fact,
+    stated_keys,
+)
+from rl_avr.contracts import PanelClaim, ParsedCompletion, Puzzle
+from rl_avr.puzzles.puzzle_cache import PuzzleCache
+
+
+def knowledge(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
+    """Returns the F1 of everything that a completion states, against the state.
+
+        precision = true facts, each counted once / claims
+        recall    = facts of the gold chain that are stated / all of them
+        value     = 2 precision recall / (precision + recall)
+
+    Claims are those about panels, the missing one included, about rules, and verdicts on
+    choices. A claim that repeats or contradicts another counts again, so that saying
+    everything loses; but a chain predicts each value twice, at its rule and in the missing
+    panel, and the second of two equal predictions is no claim more. The gold chain's
+    facts are what the context shows, the rules, and what they predict. Nothing stated: 0.
+    None for a puzzle without a state.
+
+    Source: KGRPO, in "Structured and Abstractive Reasoning on Multi-modal Relational
+    Knowledge Images": what a chain names against the graph, here without a judge.
+    """
+    num_wanted = _num_known_facts(puzzle) if puzzle.has_state else 0
+    if not num_wanted:
+        return None
+    has_answer = bool(puzzle.choices) and puzzle.answer_index is not None
+    truths = panel_truths(parsed, puzzle)
+    verdicts = parsed.verdict_claims if has_answer else ()
+    predictions = truths.predictions if has_answer else ()
+    rules = {
+        (claim.rule.component, claim.rule.attribute)
+        for claim in parsed.rule_claims
+        if is_right_rule(claim, puzzle)
+    }
+    fits = fits_of(puzzle)
+    tried = {
+        key
+        for claim in verdicts
+        if fits[key := (claim.choice_index, claim.component, claim.attribute)] == claim.fits
+    }
+    num_claims = truths.num_shown + len(parsed.rule_claims) + len(verdicts)
+    num_claims += len(predictions) - _num_told_twice(predictions)
+    num_true = len(truths.right) + len(truths.foreseen) + len(rules) + len(tried)
+    precision = num_true / num_claims if num_claims else 0.0
+    num_known = len(truths.seen) + len(truths.foreseen & predicted_keys(puzzle)) + len(rules)
+    return f1(precision, num_known / num_wanted)
+
+
+def _num_told_twice(predictions: Iterable[PanelClaim]) -> int:
+    once, again = set[tuple[Key, int]](), set[tuple[Key, int]]()
+    for claim in predictions:
+        told = key_of(claim), claim.value
+        (again if told in once else once).add(told)
+    return len(again)
+
+
+def known_facts(puzzle: Puzzle) -> set[FactKey]:
+    """Returns what a chain of a puzzle with a state has to say, its verdicts left out."""
+    return {
+        *map(panel_fact, stated_keys(puzzle) | predicted_keys(puzzle)),
+        *(rule_fact(rule.component, rule.attribute) for rule in puzzle.rules),
+    }
+
+
+_num_known_facts = PuzzleCache(lambda puzzle: len(known_facts(puzzle)))

@@ -1,0 +1,222 @@
+"""Claims against the state: what of a completion is true, and what there is to say.
+
+A claim is named by panel, component, attribute and slot. The names that the puzzle's
+own chain would state are the ones that count as seen.
+
+Several parts ask for the same: what is known of a puzzle is worked out once for all its
+completions, and the claims of a completion are judged once.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
+from operator import itemgetter
+from typing import NamedTuple
+
+from rewards.state import (
+    Key,
+    LastAnswer,
+    choice_values_of,
+    fits_of,
+    value_of,
+    values_of,
+)
+from rl_avr.contracts import (
+    Panel,
+    PanelClaim,
+    ParsedCompletion,
+    Puzzle,
+    RuleClaim,
+    Scene,
+    Span,
+    VerdictClaim,
+)
+from rl_avr.elicitation.schema import schema_of, stated_values
+from rl_avr.puzzles.puzzle_cache import PuzzleCache
+
+FactKey = tuple[str | int | None, ...]
+"""What a claim of any kind is about, its kind first: `panel`, `rule` or `fits`."""
+
+
+key_of: Callable[[PanelClaim], Key] = itemgetter(
+    *map(PanelClaim._fields.index, ("panel", "component", "attribute", "slot"))
+)
+"""Returns what a claim is about."""
+
+
+class Judged(NamedTuple):
+    """A claim of any kind with its truth.
+
+    Args:
+        key: what it is about; the same for claims that contradict each other.
+        value: what it says; the same for claims that repeat each other.
+        span: where it stands.
+        is_true: whether the state agrees.
+    """
+
+    key: FactKey
+    value: Hashable
+    span: Span
+    is_true: bool
+
+
+def judged_claims(parsed: ParsedCompletion, puzzle: Puzzle) -> tuple[Judged, ...]:
+    """Returns every claim about panels, rules and verdicts, in this order, with its truth.
+
+    Claims that nothing is known to judge by are left out: all of them without a state,
+    predictions and verdicts without a right answer.
+    """
+    if not puzzle.has_state:
+        return ()
+    has_answer = claimed_panel("missing", puzzle) is not None
+    panels = [c for c in parsed.panel_claims if has_answer or c.panel != "missing"]
+    verdicts = parsed.verdict_claims if has_answer else ()
+    return (
+        *(Judged(panel_fact(key_of(c)), c.value, c.span, is_true(c, puzzle)) for c in panels),
+        *(
+            Judged(
+                rule_fact(c.rule.component, c.rule.attribute),
+                (c.rule.kind, c.rule.parameter),
+                c.span,
+                is_right_rule(c, puzzle),
+            )
+            for c in parsed.rule_claims
+        ),
+        *(
+            Judged(
+                ("fits", v.choice_index, v.component, v.attribute),
+                v.fits,
+                v.span,
+                is_right_verdict(v, puzzle),
+            )
+            for v in verdicts
+        ),
+    )
+
+
+def panel_fact(key: Key) -> FactKey:
+    """Returns the fact key of a claim about a panel."""
+    return ("panel", *key)
+
+
+def rule_fact(component: int, attribute: str) -> FactKey:
+    """Returns the fact key of a claim about a rule."""
+    return ("rule", component, attribute)
+
+
+def is_true(claim: PanelClaim, puzzle: Puzzle) -> bool:
+    """Returns whether a claim agrees with the state; `missing` means the right answer.
+
+    False for a panel, component, attribute or slot that the puzzle does not have.
+    """
+    return values_of(puzzle)[key_of(claim)] == claim.value
+
+
+class PanelTruths(NamedTuple):
+    """The claims of a completion about panels, judged.
+
+    Args:
+        num_shown: claims about shown panels and choices.
+        right: what they say rightly.
+        wrong: what they say wrongly; a contradiction is in both.
+        seen: what they say rightly of what the chain of the context states.
+        predictions: the claims about the missing panel.
+        foreseen: what those say rightly.
+    """
+
+    num_shown: int
+    right: Set[Key]
+    wrong: Set[Key]
+    seen: Set[Key]
+    predictions: Sequence[PanelClaim]
+    foreseen: Set[Key]
+
+
+def _judged_panels(parsed: ParsedCompletion, puzzle: Puzzle) -> PanelTruths:
+    values = values_of(puzzle)
+    right, wrong = set[Key](), set[Key]()
+    predictions = []
+    for claim in parsed.panel_claims:
+        panel, attribute, value, _, component, slot = claim
+        if panel == "missing":
+            predictions.append(claim)
+            continue
+        key = panel, component, attribute, slot
+        (right if values[key] == value else wrong).add(key)
+    foreseen = {key for c in predictions if values[key := key_of(c)] == c.value}
+    num_shown = len(parsed.panel_claims) - len(predictions)
+    seen = right & stated_keys(puzzle)
+    return PanelTruths(num_shown, right, wrong, seen, predictions, foreseen)
+
+
+panel_truths = LastAnswer(_judged_panels)
+"""Returns the claims of a completion about panels, judged."""
+
+
+def agrees(claim: PanelClaim, panel: Panel | Scene) -> bool:
+    """Returns whether a claim would be true of a panel, whichever it speaks of."""
+    return value_of(panel, claim.attribute, claim.component, claim.slot) == claim.value
+
+
+def is_right_rule(claim: RuleClaim, puzzle: Puzzle) -> bool:
+    """Returns whether the rule holds, component and parameter included."""
+    return claim.rule in puzzle.rules
+
+
+def is_right_verdict(claim: VerdictClaim, puzzle: Puzzle) -> bool:
+    """Returns whether a verdict about a choice's attribute agrees with the right answer.
+
+    An attribute that has several values in a choice does not fit. False for a choice
+    that the puzzle does not have, and without a right answer.
+    """
+    key = claim.choice_index, claim.component, claim.attribute
+    return fits_of(puzzle)[key] == claim.fits
+
+
+def fitting_choices(predictions: Iterable[PanelClaim], puzzle: Puzzle) -> list[int]:
+    """Returns the choices that agree with every prediction about the missing panel."""
+    values = choice_values_of(puzzle)
+    fitting = list(range(len(puzzle.choices)))
+    for component, attribute, slot, value in {
+        (c.component, c.attribute, c.slot, c.value) for c in predictions
+    }:
+        found = values[component, attribute, slot]
+        fitting = [index for index in fitting if found[index] == value]
+    return fitting
+
+
+def _stated(puzzle: Puzzle) -> frozenset[Key]:
+    lines = schema_of(puzzle).lines
+    return frozenset(
+        [
+            (name, line.component, line.attribute, slot)
+            for name, panel in values_of(puzzle).panels.items()
+            if name.startswith("context:")
+            for line in lines
+            for slot, _ in stated_values(panel, line)
+        ]
+    )
+
+
+def _predicted(puzzle: Puzzle) -> frozenset[Key]:
+    if "missing" not in values_of(puzzle).panels:
+        return frozenset()
+    keys = [("missing", rule.component, rule.attribute, None) for rule in puzzle.rules]
+    return frozenset(key for key in keys if values_of(puzzle)[key] is not None)
+
+
+stated_keys: Callable[[Puzzle], frozenset[Key]] = PuzzleCache(_stated)
+"""Returns the names of everything that a chain states about the shown panels."""
+
+predicted_keys: Callable[[Puzzle], frozenset[Key]] = PuzzleCache(_predicted)
+"""Returns the names of what a chain predicts: each ruled attribute of the missing panel.
+
+Empty without a right answer. An attribute of which the answer has several values cannot
+be predicted."""
+
+
+def claimed_panel(name: str, puzzle: Puzzle) -> Panel | Scene | None:
+    """Returns the panel that a claim's name points at, or None where there is none."""
+    if name == "missing":
+        return puzzle.answer if puzzle.choices and puzzle.answer_index is not None else None
+    kind, _, index = name.partition(":")
+    panels = puzzle.context if kind == "context" else puzzle.choices
+    return panels[int(index)] if int(index) < len(panels) else None
