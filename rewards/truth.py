@@ -7,18 +7,11 @@ Several parts ask for the same: what is known of a puzzle is worked out once for
 completions, and the claims of a completion are judged once.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from operator import itemgetter
 from typing import NamedTuple
 
-from rewards.state import (
-    Key,
-    LastAnswer,
-    choice_values_of,
-    fits_of,
-    value_of,
-    values_of,
-)
+from rewards.state import Key, LastAnswer, Values, choice_values_of, fits_of, values_of
 from rl_avr.contracts import (
     Panel,
     PanelClaim,
@@ -34,7 +27,6 @@ from rl_avr.puzzles.puzzle_cache import PuzzleCache
 
 FactKey = tuple[str | int | None, ...]
 """What a claim of any kind is about, its kind first: `panel`, `rule` or `fits`."""
-
 
 key_of: Callable[[PanelClaim], Key] = itemgetter(
     *map(PanelClaim._fields.index, ("panel", "component", "attribute", "slot"))
@@ -68,9 +60,13 @@ def judged_claims(parsed: ParsedCompletion, puzzle: Puzzle) -> tuple[Judged, ...
         return ()
     has_answer = claimed_panel("missing", puzzle) is not None
     panels = [c for c in parsed.panel_claims if has_answer or c.panel != "missing"]
+    values = values_of(puzzle)
     verdicts = parsed.verdict_claims if has_answer else ()
     return (
-        *(Judged(panel_fact(key_of(c)), c.value, c.span, is_true(c, puzzle)) for c in panels),
+        *(
+            Judged(panel_fact(key), claim.value, claim.span, values[key] == claim.value)
+            for claim, key in zip(panels, map(key_of, panels), strict=True)
+        ),
         *(
             Judged(
                 rule_fact(c.rule.component, c.rule.attribute),
@@ -110,50 +106,77 @@ def is_true(claim: PanelClaim, puzzle: Puzzle) -> bool:
     return values_of(puzzle)[key_of(claim)] == claim.value
 
 
+Prediction = tuple[int, str, int | None, int]
+"""Component, attribute, slot and value of a claim about the missing panel."""
+
+
 class PanelTruths(NamedTuple):
     """The claims of a completion about panels, judged.
 
     Args:
         num_shown: claims about shown panels and choices.
+        num_right: facts that they state rightly; see `_num_facts`.
         right: what they say rightly.
         wrong: what they say wrongly; a contradiction is in both.
         seen: what they say rightly of what the chain of the context states.
-        predictions: the claims about the missing panel.
+        predictions: the claims about the missing panel, and how often each is made.
+        num_foreseen: facts that those state rightly.
         foreseen: what those say rightly.
     """
 
     num_shown: int
+    num_right: int
     right: Set[Key]
     wrong: Set[Key]
     seen: Set[Key]
-    predictions: Sequence[PanelClaim]
+    predictions: Mapping[Prediction, int]
+    num_foreseen: int
     foreseen: Set[Key]
 
 
 def _judged_panels(parsed: ParsedCompletion, puzzle: Puzzle) -> PanelTruths:
-    values = values_of(puzzle)
+    values, stated = values_of(puzzle), stated_keys(puzzle)
     right, wrong = set[Key](), set[Key]()
-    predictions = []
-    for claim in parsed.panel_claims:
-        panel, attribute, value, _, component, slot = claim
-        if panel == "missing":
-            predictions.append(claim)
-            continue
-        key = panel, component, attribute, slot
-        (right if values[key] == value else wrong).add(key)
-    foreseen = {key for c in predictions if values[key := key_of(c)] == c.value}
-    num_shown = len(parsed.panel_claims) - len(predictions)
-    seen = right & stated_keys(puzzle)
-    return PanelTruths(num_shown, right, wrong, seen, predictions, foreseen)
+    predictions: dict[Prediction, int] = {}
+    is_by_slot = False
+    for panel, attribute, value, _, component, slot in parsed.panel_claims:
+        if slot is not None:
+            is_by_slot = True
+        if panel != "missing":
+            key = panel, component, attribute, slot
+            (right if values[key] == value else wrong).add(key)
+        else:
+            told = component, attribute, slot, value
+            predictions[told] = predictions.get(told, 0) + 1
+    foreseen = {
+        key
+        for component, attribute, slot, value in predictions
+        if values[key := ("missing", component, attribute, slot)] == value
+    }
+    return PanelTruths(
+        len(parsed.panel_claims) - sum(predictions.values()),
+        _num_facts(right, values) if is_by_slot else len(right),
+        right,
+        wrong,
+        right & stated,
+        predictions,
+        _num_facts(foreseen, values) if is_by_slot else len(foreseen),
+        foreseen,
+    )
+
+
+def _num_facts(keys: Set[Key], values: Values) -> int:
+    """Returns how many facts several keys are.
+
+    Where the entities of a panel agree, telling it slot by slot is one fact, or a sure
+    value could be told once more for each slot.
+    """
+    wholes = ((key, (*key[:3], None)) for key in keys)
+    return len({key if values[whole] is None else whole for key, whole in wholes})
 
 
 panel_truths = LastAnswer(_judged_panels)
 """Returns the claims of a completion about panels, judged."""
-
-
-def agrees(claim: PanelClaim, panel: Panel | Scene) -> bool:
-    """Returns whether a claim would be true of a panel, whichever it speaks of."""
-    return value_of(panel, claim.attribute, claim.component, claim.slot) == claim.value
 
 
 def is_right_rule(claim: RuleClaim, puzzle: Puzzle) -> bool:
@@ -171,36 +194,37 @@ def is_right_verdict(claim: VerdictClaim, puzzle: Puzzle) -> bool:
     return fits_of(puzzle)[key] == claim.fits
 
 
-def fitting_choices(predictions: Iterable[PanelClaim], puzzle: Puzzle) -> list[int]:
+def fitting_choices(predictions: Iterable[Prediction], puzzle: Puzzle) -> list[int]:
     """Returns the choices that agree with every prediction about the missing panel."""
     values = choice_values_of(puzzle)
     fitting = list(range(len(puzzle.choices)))
-    for component, attribute, slot, value in {
-        (c.component, c.attribute, c.slot, c.value) for c in predictions
-    }:
+    for component, attribute, slot, value in predictions:
         found = values[component, attribute, slot]
         fitting = [index for index in fitting if found[index] == value]
     return fitting
 
 
 def _stated(puzzle: Puzzle) -> frozenset[Key]:
+    values, stated = values_of(puzzle), []
     lines = schema_of(puzzle).lines
-    return frozenset(
-        [
-            (name, line.component, line.attribute, slot)
-            for name, panel in values_of(puzzle).panels.items()
-            if name.startswith("context:")
-            for line in lines
-            for slot, _ in stated_values(panel, line)
-        ]
-    )
+    for name, panel in values.panels.items():
+        if name.startswith("context:"):
+            for line in lines:
+                for slot, value in stated_values(panel, line):
+                    key = name, line.component, line.attribute, slot
+                    stated.append(key)
+                    if slot is None:
+                        # the claims of the context will ask for it next
+                        values[key] = value
+    return frozenset(stated)
 
 
 def _predicted(puzzle: Puzzle) -> frozenset[Key]:
-    if "missing" not in values_of(puzzle).panels:
+    values = values_of(puzzle)
+    if "missing" not in values.panels:
         return frozenset()
     keys = [("missing", rule.component, rule.attribute, None) for rule in puzzle.rules]
-    return frozenset(key for key in keys if values_of(puzzle)[key] is not None)
+    return frozenset([key for key in keys if values[key] is not None])
 
 
 stated_keys: Callable[[Puzzle], frozenset[Key]] = PuzzleCache(_stated)

@@ -79,8 +79,7 @@ class Scene:
         return dict(self.values)[name]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule along the rows of one component.
 
     Args:
@@ -201,7 +200,7 @@ class Puzzle:
         raw = {f.name: getattr(self, f.name) for f in fields(self)}
         raw["context"] = [_raw_panel(panel) for panel in self.context]
         raw["choices"] = [_raw_panel(panel) for panel in self.choices]
-        raw["rules"] = [asdict(rule) for rule in self.rules]
+        raw["rules"] = [rule._asdict() for rule in self.rules]
         raw["annotation"] = asdict(self.annotation) if self.annotation else None
         return json.dumps(raw, separators=(",", ":"))
 
@@ -263,14 +262,14 @@ class Prompt:
         puzzle: the puzzle behind it, for grading.
         kind: `cot` for a chain and a choice, `perception` for questions.
         text: the user's words, without any image placeholder.
-        image_png: the image, encoded; one per prompt.
+        images: the images, encoded, in the order in which they stand before the text.
     """
 
     prompt_id: str
     puzzle: Puzzle
     kind: PromptKind
     text: str
-    image_png: bytes = field(repr=False)
+    images: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,33 @@ def test_a_line_that_comes_close_makes_no_claim(line):
     assert parsed.sections == ("other",)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_read"),
+    [
+        ("Size:  0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4", True),
+        ("Size: 0\t1  2 | 1 2 3 |  2 3 -> progression +1 -> 4", True),
+        ("Size: 0 1\u20032 | 1 2 3 | 2\x1c3 -> progression +1 -> 4", True),
+        ("Size: 0 1 2\t| 1 2 3 | 2 3 -> progression +1 -> 4", False),
+        ("Size:\t0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4", False),
+        ("Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 ->  4", False),
+        ("Size: 0 1 2 | 1 2 3 | 2 3 -> progression  +1 -> 4", False),
+        ("Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4\r", False),
+        ("Missing panel: hexagon\t4  7\r", True),
+        ("A: circle\tno", False),
+        ("A: circle no\r", False),
+        ("B: hexagon yes,  3 no", False),
+        ("B: hexagon  yes, 3 no", False),
+        ("B: hexagon yes, 3 no, ", False),
+    ],
+)
+def test_white_space_other_than_one_space(line, is_read):
+    parsed = parse(line, 8)
+    assert bool(parsed.panel_claims) == is_read
+    for claim in parsed.panel_claims:
+        word = line[claim.span.start : claim.span.end]
+        assert value_level(claim.attribute, word) == claim.value
+
+
 def test_a_repeated_claim_appears_twice():
     parsed = parse(f"{SIZE_LINE}\n{SIZE_LINE}", 8)
     assert claims(parsed)[:9] == claims(parsed)[9:]
@@ -251,6 +278,35 @@ def test_huge_lines_are_read_to_the_end(text):
     parsed = parse(text, 8)
     assert parsed.choice_index is None
     assert parsed.panel_claims == ()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "\n",
+        "a\n",
+        "A: a\n",
+        "Size: \n",
+        " -> \n",
+        "Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 5\n",
+        "A: circle yes, 3 yes, 4 no\n",
+        "Missing panel: 4 4 4\n",
+        "###" + " " * 500 + "\n",
+        "<think></think>",
+    ],
+)
+def test_a_million_characters_before_the_answer(unit):
+    text = unit * (1_000_000 // len(unit))
+    parsed = parse(f"{text}\n### Answer: C", 8)
+    assert (parsed.status, parsed.choice_index) == ("malformed", 2)
+    tagged = parse(f"{text}<answer>C</answer>", 8, answer_form="tags")
+    assert (tagged.status, tagged.choice_index) == ("malformed", 2)
+
+
+def test_a_million_answers_are_several():
+    assert parse("### Answer: A\n" * 70_000, 8).status == "several_answers"
+    assert parse("<answer>A</answer>" * 60_000, 8, answer_form="tags").status == "several_answers"
+    assert parse("### Answer: " + "A" * 1_000_000, 8).status == "not_a_choice"
 
 
 def test_a_chain_behind_a_huge_text_is_still_found(chain):

@@ -1,20 +1,17 @@
 """KGRPO's knowledge reward."""
 
-from collections.abc import Iterable
-
 from rewards.parts.perception import f1
-from rewards.state import Key, fits_of
+from rewards.state import fits_of
 from rewards.truth import (
     FactKey,
     is_right_rule,
-    key_of,
     panel_fact,
     panel_truths,
     predicted_keys,
     rule_fact,
     stated_keys,
 )
-from rl_avr.contracts import PanelClaim, ParsedCompletion, Puzzle
+from rl_avr.contracts import ParsedCompletion, Puzzle
 from rl_avr.puzzles.puzzle_cache import PuzzleCache
 
 
@@ -41,7 +38,8 @@ def knowledge(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     has_answer = bool(puzzle.choices) and puzzle.answer_index is not None
     truths = panel_truths(parsed, puzzle)
     verdicts = parsed.verdict_claims if has_answer else ()
-    predictions = truths.predictions if has_answer else ()
+    # a chain predicts at the rule and again in the missing panel
+    num_predictions = sum(max(1, times - 1) for times in truths.predictions.values())
     rules = {
         (claim.rule.component, claim.rule.attribute)
         for claim in parsed.rule_claims
@@ -54,19 +52,11 @@ def knowledge(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
         if fits[key := (claim.choice_index, claim.component, claim.attribute)] == claim.fits
     }
     num_claims = truths.num_shown + len(parsed.rule_claims) + len(verdicts)
-    num_claims += len(predictions) - _num_told_twice(predictions)
-    num_true = len(truths.right) + len(truths.foreseen) + len(rules) + len(tried)
+    num_claims += num_predictions if has_answer else 0
+    num_true = truths.num_right + truths.num_foreseen + len(rules) + len(tried)
     precision = num_true / num_claims if num_claims else 0.0
     num_known = len(truths.seen) + len(truths.foreseen & predicted_keys(puzzle)) + len(rules)
     return f1(precision, num_known / num_wanted)
-
-
-def _num_told_twice(predictions: Iterable[PanelClaim]) -> int:
-    once, again = set[tuple[Key, int]](), set[tuple[Key, int]]()
-    for claim in predictions:
-        told = key_of(claim), claim.value
-        (again if told in once else once).add(told)
-    return len(again)
 
 
 def known_facts(puzzle: Puzzle) -> set[FactKey]:

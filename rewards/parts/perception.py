@@ -27,10 +27,11 @@ def perception_scores(parsed: ParsedCompletion, puzzle: Puzzle) -> Perception | 
         recall    = names that the chain of the context states, claimed rightly / all of them
         F1        = 2 precision recall / (precision + recall)
 
-    A claim that repeats or contradicts another counts again among the claims, so
-    neither repeating a sure one nor naming every value pays. No claim at all: all three
-    are 0; claims about choices alone: recall and F1 are 0. Claims about the missing panel
-    are predictions, not perception, and do not count. None for a puzzle without a state.
+    A claim that repeats or contradicts another, or tells slot by slot what is one value,
+    counts again among the claims, so neither repeating a sure one nor naming every value
+    pays. No claim at all: all three are 0; claims about choices alone: recall and F1 are 0.
+    Claims about the missing panel are predictions, not perception, and do not count. None
+    for a puzzle without a state.
 
     Source: attribute F1 in the place of PeBR-R1's learned similarity (2509.13031).
     """
@@ -38,7 +39,7 @@ def perception_scores(parsed: ParsedCompletion, puzzle: Puzzle) -> Perception | 
     if not stated:
         return None
     truths = panel_truths(parsed, puzzle)
-    precision = len(truths.right) / truths.num_shown if truths.num_shown else 0.0
+    precision = truths.num_right / truths.num_shown if truths.num_shown else 0.0
     recall = len(truths.seen) / len(stated)
     return Perception(precision, recall, f1(precision, recall))
 

@@ -15,8 +15,8 @@ def rule(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
 
 def _rule_truths(parsed: ParsedCompletion, puzzle: Puzzle) -> dict[tuple[int, str], bool]:
     named: dict[tuple[int, str], list[Rule]] = {}
-    for claim in parsed.rule_claims:
-        named.setdefault((claim.rule.component, claim.rule.attribute), []).append(claim.rule)
+    for rule, _ in parsed.rule_claims:
+        named.setdefault((rule.component, rule.attribute), []).append(rule)
     ruled = {(rule.component, rule.attribute): [rule] for rule in puzzle.rules}
     return {key: key in ruled and named.get(key) == ruled[key] for key in {**ruled, **named}}
 

@@ -4,8 +4,8 @@ A sentence that is no phrasing from its first to its last character makes no cla
 does one that speaks of a panel, an attribute, a value or a rule which the puzzle cannot
 have.
 
-A sentence's first word says which phrasings it can have. No pattern has two parts that
-can share the same characters in several ways, so the time is linear in the text's length.
+A sentence's first word says which phrasings it can have. In no pattern can two parts share
+their characters in several ways, so the time is linear in the text's length.
 """
 
 import re
@@ -14,11 +14,11 @@ from functools import cache
 from typing import NamedTuple
 
 from rl_avr import prompts
+from rl_avr.chain_lines import Claims, Slots, Word, add_value, make
 from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, Span, VerdictClaim
 from rl_avr.elicitation import phrasings
 from rl_avr.elicitation.fluent import capitalized, rule_clauses, spoken, where
 from rl_avr.elicitation.phrasings import PHRASINGS
-from rl_avr.parsing import Claims, Slots, Word, add_value
 from rl_avr.prompts import ChainLine, Schema
 
 _MOST_CHARACTERS = 2000
@@ -42,7 +42,6 @@ _ATTRIBUTES = {"number": "number", "slots": "position"} | {
     name: name for name in prompts.ATTRIBUTE_LABELS
 }
 """Placeholder -> the attribute of which it is a value."""
-_new = tuple.__new__
 
 
 class _Way(NamedTuple):
@@ -112,7 +111,7 @@ class SentenceGrammar:
                     if section is None:
                         # what came before the part that is wrong claims nothing either
                         del claims.panels[num_panels:], claims.verdicts[num_verdicts:]
-            sections.append((section or "other", _new(Span, (start + first, start + end))))
+            sections.append((section or "other", make(Span, (start + first, start + end))))
         return sections
 
     def _compiled(
@@ -186,10 +185,8 @@ class SentenceGrammar:
             value, slot = value_of(word), _SLOTS.get(slot_word, line.num_slots)
             if value is None or slot >= line.num_slots:
                 return None
-            span = _new(Span, (first, first + len(word)))
-            claims.panels.append(
-                _new(PanelClaim, (panel, attribute, value, span, component, slot))
-            )
+            span = make(Span, (first, first + len(word)))
+            claims.panels.append(make(PanelClaim, (panel, attribute, value, span, component, slot)))
         return panel
 
     def _named(self, match: re.Match[str], way: _Way) -> tuple[str, ChainLine | None]:
@@ -218,14 +215,14 @@ class SentenceGrammar:
         if rule is None or not self._add(claims.panels, "missing", line, value, claims.slots):
             return None
         claims.rules.append(RuleClaim(rule, Span(first, first + len(clause))))
-        claims.unruled.discard((line.component, line.attribute))
+        claims.say_rule(line, True)
         return line.section
 
     def _no_rule(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
         line = self._line_of_noun[match[way.groups["noun"]]]
         if line.is_always_ruled:
             return None
-        claims.unruled.add((line.component, line.attribute))
+        claims.say_rule(line, False)
         return line.section
 
     def _missing(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
@@ -262,9 +259,9 @@ class SentenceGrammar:
             if line.attribute == "position":
                 slots[panel, line.component] = claims.panels[-1].value
             first += len(clause) + len(", ")
-            span = _new(Span, (first, first + len(verdict)))
+            span = make(Span, (first, first + len(verdict)))
             claims.verdicts.append(
-                _new(VerdictClaim, (index, line.attribute, fits, span, line.component))
+                make(VerdictClaim, (index, line.attribute, fits, span, line.component))
             )
             first += len(verdict) + len(", ")
             line_of = self._line_of_later_clause

@@ -7,6 +7,7 @@ import pytest
 from rl_avr.contracts import Rule
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.elicitation.fluent import fluent_chain
+from rl_avr.elicitation.phrasings import PHRASINGS
 from rl_avr.elicitation.reading import read
 from rl_avr.elicitation.schema import nonregular_schema, regular_schema
 from rl_avr.elicitation.sentences import sentence_grammar
@@ -255,3 +256,74 @@ def test_no_garbage_raises(zoo):
 )
 def test_huge_lines_are_read_to_the_end(text):
     assert parsed(text).panel_claims == ()
+
+
+def repeated(unit, most=1990):
+    """A million characters of one sentence, which is just short of the bound."""
+    sentence = unit[0] + unit[1] * ((most - len(unit[0]) - len(unit[2])) // len(unit[1])) + unit[2]
+    return f"{sentence}. " * (1_000_000 // (len(sentence) + 2))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        # head, what is repeated, tail: each nearly matches a pattern in very many ways
+        ("The ", "a ", "of panel"),
+        ("The ", "left half of panel 1 ", ""),
+        ("In the ", "left half of ", "panel 1"),
+        ("Panel 1 shows a ", "a-", ""),
+        ("Panel 1 has only ", "s", "s of size"),
+        ("The rule for the size is this: ", "; so the missing panel has 4", "!"),
+        ("The rule for the size is this: ", "; so the missing panel has ", "aaaa!"),
+        ("For the size I find that ", ", hence a", " is missin"),
+        ("The size ", "goes up along row 1 and ", "x"),
+        ("The size ", "goes up and down along row 1 and ", "goes up"),
+        ("The size differs in panel 1: ", "1 in slot 1, ", "1 in slot"),
+        ("So in the missing panel ", "the size is 4, ", "the size is"),
+        ("Choice B: ", "the size is 4, which fits, and ", "the size is 4, which"),
+        ("Choice B: ", "the size is 4, which fits, but ", "the size is 44, which fits"),
+    ],
+    ids=range(14),
+)
+@pytest.mark.parametrize("name", ["center_single", "in_distribute_four_out_center_single"])
+def test_a_million_characters_that_nearly_match(unit, name):
+    # with a pattern that backtracks over pairs of positions this would not come to an end
+    found = parsed(repeated(unit) + "\n### Answer: C", regular_schema(name))
+    assert (found.status, found.choice_index, found.panel_claims) == ("malformed", 2, ())
+
+
+@pytest.mark.parametrize("unit", ["a. ", "A. ", "In. ", "The. ", ". ", "Panel 1. ", "I see a. "])
+def test_a_million_characters_of_short_sentences(unit):
+    found = parsed(unit * (1_000_000 // len(unit)) + "\n### Answer: C")
+    assert (found.status, found.choice_index, found.panel_claims) == ("malformed", 2, ())
+
+
+def test_a_long_sentence_makes_all_of_its_claims_or_none():
+    verdicts = ", and ".join(["the size is 4, which fits"] * 40)
+    assert len(parsed(f"Choice B: {verdicts}.").verdict_claims) == 40
+    wrong = parsed(f"Choice B: {verdicts}, and the size is 44, which fits.")
+    assert (wrong.panel_claims, wrong.verdict_claims) == ((), ())
+    assert parsed(f"Choice B: {', and '.join([verdicts] * 3)}.").verdict_claims == ()
+
+
+FILLED = {
+    **{"where": "panel 2", "Where": "Panel 2", "type": "square", "size": "3", "color": "9"},
+    **{"number": "2 shapes", "slots": "slots 1+4", "attribute": "size", "noun": "size"},
+    **{"value": "3", "entities": "3 in slot 1 and 4 in slot 4", "choice": "B"},
+    "trends": "goes up along row 1 and stays the same along row 2",
+    "rule": "it stays the same along each row",
+    "clauses": "the type is square, the size is 3 and the color is 9",
+    "verdicts": "the type is square, which fits, but the size is 3, which is wrong",
+}
+
+
+@pytest.mark.parametrize("statement", PHRASINGS)
+def test_every_phrasing_claims_the_same(statement):
+    schema = regular_schema("distribute_four")
+    told = [parsed(way.format(**FILLED), schema) for way in PHRASINGS[statement]]
+    assert set(told[0].sections) <= {"context:1", "comparison", "size", "missing", "choice:1"}
+    for found in told:
+        assert found.sections == told[0].sections
+        assert sorted(claims(found), key=str) == sorted(claims(told[0]), key=str)
+        assert [c.rule for c in found.rule_claims] == [c.rule for c in told[0].rule_claims]
+        assert [v.fits for v in found.verdict_claims] == [v.fits for v in told[0].verdict_claims]

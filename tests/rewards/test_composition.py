@@ -126,7 +126,7 @@ def test_a_choice_that_the_puzzle_does_not_have_is_graded_without_error(puzzle, 
 
 
 def graded(puzzle, texts, config, finish="stop"):
-    prompt = Prompt("p", puzzle, "cot", COT_PROMPT, b"")
+    prompt = Prompt("p", puzzle, "cot", COT_PROMPT, ())
     completions = tuple(Completion(text, (), (), finish, 0) for text in texts)
     return grade(RolloutGroup(prompt, (), completions), config)
 
@@ -248,7 +248,7 @@ def test_the_length_part_enters_with_a_limit(puzzle, chain):
     config = RewardConfig(length=1.0, length_limit=100, length_buffer=50)
     assert part_names(config)[-1] == "length"
     ids = tuple(range(75))
-    prompt = Prompt("p", puzzle, "cot", COT_PROMPT, b"")
+    prompt = Prompt("p", puzzle, "cot", COT_PROMPT, ())
     group = RolloutGroup(prompt, (), (Completion(chain, ids, (), "stop", 0),))
     found = grade(group, config).scores[0]
     # 25 of the last 50 tokens are left

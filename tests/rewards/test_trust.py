@@ -173,7 +173,7 @@ def test_gold_is_worth_one_in_a_graded_group(zoo):
         for form in FORMS:
             config = RewardConfig(**ALL_PARTS, answer_form=form)
             texts = [marked(text, form) for text in gold_texts(puzzle, set(), 1)]
-            prompt = Prompt("p", puzzle, "cot", prompt_text(puzzle, "cot", form), b"")
+            prompt = Prompt("p", puzzle, "cot", prompt_text(puzzle, "cot", form), ())
             completions = tuple(Completion(t, tuple(range(9)), (), "stop", 0) for t in texts)
             graded = grade(RolloutGroup(prompt, (), completions), config)
             assert {found.total for found in graded.scores} == {1.0}

@@ -48,7 +48,7 @@ def test_what_a_grid_s_chain_predicts(grid):
     assert predicted_keys(grid) == ruled
     assert predicted_keys(dataclasses.replace(grid, answer_index=None)) == set()
     # nobody can predict a color that is three colors
-    noisy = dataclasses.replace(grid.rules[0], attribute="color")
+    noisy = grid.rules[0]._replace(attribute="color")
     assert predicted_keys(dataclasses.replace(grid, rules=(*grid.rules, noisy))) == ruled
 
 

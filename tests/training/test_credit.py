@@ -18,7 +18,7 @@ def completion(text):
 
 
 def graded(*texts):
-    prompt = Prompt("p", PUZZLE, "cot", "", b"")
+    prompt = Prompt("p", PUZZLE, "cot", "", ())
     return grade(RolloutGroup(prompt, (), tuple(map(completion, texts))), RewardConfig())
 
 

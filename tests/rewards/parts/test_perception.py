@@ -86,9 +86,9 @@ POSITIONS = "Position: 14 14 14 | 2 2 2 | 123 123 -> constant -> 123"
         ("Color: 3.4 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule", 22, 23, 22),
         # one value for entities that differ is wrong
         ("Color: 3 3.5 3.5 | 4 4 4 | 1.2.2 1.2.2 -> no rule", 21, 22, 21),
-        # entity by entity where all agree: right, but not what the chain states
+        # entity by entity where all agree: one right fact told twice, and not what the chain states
         ("Type: square.square square square | circle circle circle | hexagon hexagon"
-         " -> constant -> hexagon", 17, 17, 15),
+         " -> constant -> hexagon", 16, 17, 15),
         # a number read as the count of another panel
         ("Number: 1 2 2 | 1 1 1 | 3 3 -> no rule", 15, 16, 15),
     ],
@@ -107,3 +107,15 @@ def test_without_a_state_there_is_nothing_to_see(annotated):
     assert perception_scores(parsed, one) is None
     assert perception(parsed, one) is None
     assert perception_accuracy(parsed, one) is None
+
+
+def test_telling_one_value_slot_by_slot_never_pays(grid, grid_chain):
+    wrong = grid_chain.replace("Size: 0 1 2", "Size: 5 5 5")
+    assert wrong != grid_chain
+    before = perception_scores(read(wrong, grid), grid)
+    for letter in "AB":
+        told = f"\n{letter}: 123 yes, hexagon.hexagon.hexagon yes, 1.1.1 no\n### Answer"
+        again = wrong.replace("\n### Answer", told)
+        after = perception_scores(read(again, grid), grid)
+        assert after.precision < before.precision
+        assert after.f1 < before.f1

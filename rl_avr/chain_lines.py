@@ -1,0 +1,270 @@
+"""Reads the lines of compact chains: all claims of a line, or none.
+
+A line that comes close makes no claim at all. What a line means depends on the schema and
+on the lines before it alone: which attributes the text called ruled, and which slots it
+called filled. Spans are character offsets.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+from rl_avr import prompts
+from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, Span, VerdictClaim
+from rl_avr.prompts import ChainLine, Schema
+
+CHOICE_SECTIONS = tuple(f"choice:{i}" for i in range(len(CHOICE_LETTERS)))
+"""The sections of the choices, which are the names of their panels."""
+
+make = tuple.__new__
+"""Makes a span or a claim from all of its fields, in half the time of its own constructor."""
+
+_WORD = re.compile(r"\S+")
+_BAR = "|"
+_MISSING = prompts.MISSING_LABEL[:-1]
+_VERDICTS = {prompts.FITS: True, prompts.DIFFERS: False}
+Slots = dict[tuple[str, int], int]
+"""(panel, component) -> position that the text claims."""
+Word = tuple[str, int]
+"""A word and its offset."""
+
+
+class Claims:
+    """What a text has claimed so far.
+
+    Attributes:
+        panels: claims about panels.
+        rules: claims about rules.
+        verdicts: verdicts on choices.
+        slots: positions that the text claims.
+
+    Args:
+        letters: the letters of the choices.
+    """
+
+    def __init__(self, letters: str) -> None:
+        self.letters = letters
+        self.panels: list[PanelClaim] = []
+        self.rules: list[RuleClaim] = []
+        self.verdicts: list[VerdictClaim] = []
+        self.slots: Slots = {}
+        self._unruled: set[ChainLine] = set()
+        self._ruled: Sequence[ChainLine] | None = None
+
+    def say_rule(self, line: ChainLine, is_ruled: bool) -> None:
+        """Notes whether the text says that a rule holds for an attribute; the last time counts."""
+        if is_ruled:
+            self._unruled.discard(line)
+        else:
+            self._unruled.add(line)
+        self._ruled = None
+
+    def is_ruled(self, line: ChainLine) -> bool:
+        """Returns whether the text leaves an attribute with a rule."""
+        return line not in self._unruled
+
+    def ruled(self, schema: Schema) -> Sequence[ChainLine]:
+        """Returns the lines of the attributes that the text leaves with a rule."""
+        if self._ruled is None:
+            self._ruled = [line for line in schema.lines if self.is_ruled(line)]
+        return self._ruled
+
+
+def read_line(line: str, start: int, schema: Schema, claims: Claims) -> str | None:
+    """Adds a line's claims; returns the section's name, or None where it is none.
+
+    Args:
+        line: the line.
+        start: its offset in the text.
+        schema: what a chain about the puzzle can say.
+        claims: where the claims go.
+    """
+    label, colon, rest = line.partition(": ")
+    if not colon:
+        return None
+    if chain_line := schema.line_of_label.get(label):
+        return _attribute_section(rest, start + len(label) + 2, chain_line, schema, claims)
+    if label == _MISSING:
+        return _missing_section(rest, start + len(label) + 2, schema, claims)
+    if schema.lines and len(label) == 1 and label in claims.letters:
+        return _choice_section(claims.letters.index(label), rest, start + 3, schema, claims)
+    return None
+
+
+def _attribute_section(
+    rest: str, start: int, line: ChainLine, schema: Schema, claims: Claims
+) -> str | None:
+    """Reads `values | values | values -> rule -> ninth`, or `-> no rule` at the end."""
+    shown, *after = rest.split(" -> ")
+    new: list[PanelClaim] = []
+    if not _add_shown(new, shown.split(" "), start, line, schema, claims.slots):
+        new.clear()
+        if not _add_spaced(new, shown, start, line, schema, claims.slots):
+            return None
+    rule_start = start + len(shown) + len(" -> ")
+    if after == [prompts.NO_RULE] and not line.is_always_ruled:
+        rule = None
+    elif len(after) == 2 and (rule := line.rules.get(after[0])):
+        ninth_start = rule_start + len(after[0]) + len(" -> ")
+        if not add_value(new, "missing", line, after[1], ninth_start, claims.slots):
+            return None
+        span = make(Span, (rule_start, rule_start + len(after[0])))
+        claims.rules.append(make(RuleClaim, (rule, span)))
+    else:
+        return None
+    claims.panels += new
+    claims.say_rule(line, rule is not None)
+    if line.attribute == "position":
+        claims.slots |= {(claim.panel, claim.component): claim.value for claim in new}
+    return line.section
+
+
+def _add_shown(
+    new: list[PanelClaim],
+    words: list[str],
+    start: int,
+    line: ChainLine,
+    schema: Schema,
+    slots: Slots,
+) -> bool:
+    """Adds the claims of `values | values | values` with single spaces between all words.
+
+    Returns False where it is not that.
+    """
+    places = _places(schema)
+    if len(words) != len(places):
+        return False
+    attribute, component, value_of = line.attribute, line.component, line.values.get
+    for place, word in zip(places, words, strict=True):
+        end = start + len(word)
+        if place is None:
+            if word != _BAR:
+                return False
+        elif (value := value_of(word)) is not None:
+            span = make(Span, (start, end))
+            new.append(make(PanelClaim, (place, attribute, value, span, component, None)))
+        elif not add_value(new, place, line, word, start, slots):
+            return False
+        start = end + len(" ")
+    return True
+
+
+@cache
+def _places(schema: Schema) -> tuple[str | None, ...]:
+    """Returns what each word of an attribute line is about; None for the bar between rows."""
+    return tuple([place for row in schema.panels for place in (*row, None)][:-1])
+
+
+def _add_spaced(
+    new: list[PanelClaim], shown: str, start: int, line: ChainLine, schema: Schema, slots: Slots
+) -> bool:
+    """Does what `_add_shown` does where any white space is between the words of a row."""
+    rows = shown.split(f" {_BAR} ")
+    if len(rows) != len(schema.rows):
+        return False
+    for row, panels in zip(rows, schema.panels, strict=True):
+        words = _words(row, start)
+        if len(words) != len(panels):
+            return False
+        for panel, word in zip(panels, words, strict=True):
+            if not add_value(new, panel, line, *word, slots):
+                return False
+        start += len(row) + len(f" {_BAR} ")
+    return True
+
+
+def _words(text: str, start: int) -> list[Word]:
+    """Returns the words between white space."""
+    return [(m[0], start + m.start()) for m in _WORD.finditer(text)]
+
+
+def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> str | None:
+    """Reads one word per attribute, `any` exactly where the text said that no rule holds."""
+    words = _words(rest, start)
+    if len(words) != len(schema.lines):
+        return None
+    new: list[PanelClaim] = []
+    for line, (word, word_start) in zip(schema.lines, words, strict=True):
+        if not claims.is_ruled(line):
+            if word != prompts.ANY:
+                return None
+        elif not add_value(new, "missing", line, word, word_start, claims.slots):
+            return None
+    claims.panels += new
+    return "missing"
+
+
+def _choice_section(
+    index: int, rest: str, start: int, schema: Schema, claims: Claims
+) -> str | None:
+    """Reads `value yes, value no` for the ruled attributes, from the first one on."""
+    tried = rest.split(", ")
+    ruled = claims.ruled(schema)
+    if len(tried) > len(ruled):
+        return None
+    new: list[PanelClaim] = []
+    verdicts = []
+    panel = CHOICE_SECTIONS[index]
+    slots: Slots = {}
+    for line, words in zip(ruled, tried, strict=False):
+        word, _, verdict = words.partition(" ")
+        attribute, component, fits = line.attribute, line.component, _VERDICTS.get(verdict)
+        if fits is None:
+            return None
+        if (value := line.values.get(word)) is not None:
+            span = make(Span, (start, start + len(word)))
+            new.append(make(PanelClaim, (panel, attribute, value, span, component, None)))
+            if attribute == "position":
+                slots[panel, component] = value
+        elif not (word == prompts.MIXED and line.may_differ) and not add_value(
+            new, panel, line, word, start, slots
+        ):
+            return None
+        end = start + len(words)
+        span = make(Span, (end - len(verdict), end))
+        verdicts.append(make(VerdictClaim, (index, attribute, fits, span, component)))
+        start = end + len(", ")
+    claims.panels += new
+    claims.verdicts += verdicts
+    return panel
+
+
+def add_value(
+    new: list[PanelClaim], panel: str, line: ChainLine, word: str, start: int, slots: Slots
+) -> bool:
+    """Adds the claims of a value's word; returns False where it is no value.
+
+    Args:
+        new: where the claims go.
+        panel: the panel spoken of.
+        line: the attribute spoken of.
+        word: the word.
+        start: its offset.
+        slots: positions claimed so far; they say which slots differing words mean.
+    """
+    value = line.values.get(word)
+    if value is not None:
+        span = make(Span, (start, start + len(word)))
+        new.append(make(PanelClaim, (panel, line.attribute, value, span, line.component, None)))
+        return True
+    if "." not in word or not line.may_differ:
+        return False
+    pieces = word.split(".")
+    filled = _filled(slots.get((panel, line.component), 0), line.num_slots)
+    if len(filled) != len(pieces):
+        return False
+    attribute, component, value_of = line.attribute, line.component, line.values.get
+    for slot, piece in zip(filled, pieces, strict=True):
+        value = value_of(piece)
+        if value is None:
+            return False
+        end = start + len(piece)
+        span = make(Span, (start, end))
+        new.append(make(PanelClaim, (panel, attribute, value, span, component, slot)))
+        start = end + 1
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _filled(mask: int, num_slots: int) -> list[int]:
+    return [slot for slot in range(num_slots) if mask >> slot & 1]
