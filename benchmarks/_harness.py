@@ -1,19 +1,25 @@
 """One benchmark's table and its JSON: both sides measured in one process, as a ratio.
 
-A benchmark imports this module first. Its own name must not be that of a package: the folder of
-a script comes first on the import path.
+A benchmark imports this module first: the folder of a script comes first on the import path,
+where `rollouts.py` would stand before the package of that name; here it goes to the end.
 """
 
 import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import rl_avr  # noqa: F401  # its import hook must come before transformers and trl
+sys.path = [
+    str(Path(__file__).parents[1]),
+    *(path for path in sys.path if Path(path).resolve() != Path(__file__).parent),
+    str(Path(__file__).parent),
+]
+import rl_avr  # noqa: E402, F401  # its import hook must come before transformers and trl
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The one way in which a prompt becomes messages, ids and an image; needs no torch."""
 
 import io
+import re
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -15,17 +16,21 @@ VISION_TOKENS = (
     "<|vision_pad|>",
     "<image>",
     "<video>",
+    "<fake_token_around_image>",
+    "<global-img>",
 )
+"""Of all families; Idefics3 has one more for each tile, `<row_1_col_1>` and so on."""
+_TILE_TOKEN = re.compile(r"<row_\d+_col_\d+>")
 
 
 def user_messages(text: str) -> list[dict[str, Any]]:
-    """Returns the messages of a prompt, without the image; trl puts it in front."""
+    """Returns the messages of a prompt, without its images; trl puts them in front."""
     return [{"role": "user", "content": text}]
 
 
-def unexpanded_prompt_ids(processor: Any, text: str) -> list[int]:
-    """Returns the prompt's ids with one placeholder for the image."""
-    content = [{"type": "image"}, {"type": "text", "text": text}]
+def unexpanded_prompt_ids(processor: Any, text: str, num_images: int = 1) -> list[int]:
+    """Returns the prompt's ids with one placeholder for each image, before the text."""
+    content = [*({"type": "image"} for _ in range(num_images)), {"type": "text", "text": text}]
     rendered = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
@@ -33,10 +38,13 @@ def unexpanded_prompt_ids(processor: Any, text: str) -> list[int]:
 
 
 def banned_token_ids(processor: Any) -> tuple[int, ...]:
-    """Returns the ids that a policy may never sample: image, video and vision marks."""
-    tokenizer = processor.tokenizer
-    vocabulary = tokenizer.get_vocab()
-    found = {vocabulary[token] for token in VISION_TOKENS if token in vocabulary}
+    """Returns the ids that a policy may never sample: image, video, vision and tile marks."""
+    vocabulary = processor.tokenizer.get_vocab()
+    found = {
+        token_id
+        for token, token_id in vocabulary.items()
+        if token in VISION_TOKENS or _TILE_TOKEN.fullmatch(token)
+    }
     image_id = getattr(processor, "image_token_id", None)
     return tuple(sorted(found | ({image_id} if image_id is not None else set())))
 

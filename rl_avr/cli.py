@@ -21,6 +21,8 @@ from rl_avr.settings import (
     DemoSettings,
     EvalSettings,
     GrpoSettings,
+    RolloutSettings,
+    ServeSettings,
     SftSettings,
     attribute_docs,
     load_settings,
@@ -91,6 +93,23 @@ def run_eval(settings: EvalSettings) -> None:
     )
 
 
+def run_rollout(settings: RolloutSettings) -> None:
+    """Samples and grades chains for a set, or says what it would sample."""
+    from rl_avr.pipeline.rollout import describe_rollouts, make_rollouts
+
+    if settings.rollout.is_dry_run:
+        print(describe_rollouts(settings))
+    else:
+        make_rollouts(settings)
+
+
+def run_serve_rollouts(settings: ServeSettings) -> None:
+    """Starts rollout servers and keeps them running."""
+    from rl_avr.pipeline.serve_rollouts import serve_rollouts
+
+    serve_rollouts(settings.policy, settings.rollouts)
+
+
 def run_rewards_score(rollouts: list[Path], config: Path | None, out: Path | None) -> None:
     """Grades recorded rollouts again and prints what each part gives."""
     from rl_avr.pipeline.rewards_score import score_rollouts
@@ -133,6 +152,11 @@ class Command:
     """Words without a value, and the key and value that each stands for."""
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What argparse's `add_argument` takes, by name; for a command without settings."""
+    ignored: tuple[str, ...] = ()
+    """Blocks that its config files may hold for other commands."""
+    saves_config: bool = True
+    """Whether the resolved config is saved before the work; a command that may refuse the folder
+    saves it itself."""
 
 
 _SET = {"type": Path, "help": "folder of a set that `data make` or `data import` wrote"}
@@ -204,6 +228,19 @@ COMMANDS: dict[str, Command] = {
     ),
     "grpo": Command("Train a policy with GRPO.", GrpoSettings, grpo.run),
     "eval": Command("Measure a policy on held-out puzzles.", EvalSettings, run_eval),
+    "rollout": Command(
+        "Sample and grade chains for a whole set; goes on where it was stopped.",
+        RolloutSettings,
+        run_rollout,
+        flags={"dry-run": ("rollout.is_dry_run", "true")},
+        saves_config=False,
+    ),
+    "serve-rollouts": Command(
+        "Start replicas of vLLM's server for rollouts.engine vllm_server; Ctrl-C ends them.",
+        ServeSettings,
+        run_serve_rollouts,
+        ignored=("run", "data", "rewards", "credit", "trainer", "eval", "rollout"),
+    ),
     "rewards score": Command(
         "Grade recorded rollouts again; print each part by kind of puzzle, and what changed.",
         None,
@@ -312,9 +349,10 @@ def _execute(command: Command, arguments: argparse.Namespace, rest: Sequence[str
         command.run(**{name: getattr(arguments, name) for name in names})
         return
     overrides = list(parse_overrides(rest, command.short, command.flags))
-    settings: Any = load_settings(command.settings, arguments.config or command.configs, overrides)
+    configs = arguments.config or command.configs
+    settings: Any = load_settings(command.settings, configs, overrides, command.ignored)
     # every process of a distributed run comes here; one of them writes
-    if hasattr(settings, "run") and os.environ.get("RANK", "0") == "0":
+    if command.saves_config and hasattr(settings, "run") and os.environ.get("RANK", "0") == "0":
         save_resolved(settings, settings.run.dir)
     command.run(settings)
 

@@ -4,7 +4,8 @@ GRPO, evaluation and `rl-avr rollout` all take their groups from here, so a chai
 parsed and graded in one place only.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 
 from rewards.config import RewardConfig
@@ -13,7 +14,9 @@ from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
 from rl_avr.seeding import derive_seed
 from rollouts.config import SamplingConfig
-from rollouts.engine import Engine
+from rollouts.engine import Engine, Sampling
+
+logger = logging.getLogger(__name__)
 
 
 class Collector:
@@ -24,15 +27,22 @@ class Collector:
         sampling: how they are sampled.
         rewards: how they are graded.
         seed: with the call's own path it decides every sample.
+        max_truncated_share: a call of which a larger share is cut at the limit warns.
     """
 
     def __init__(
-        self, engine: Engine, sampling: SamplingConfig, rewards: RewardConfig, seed: int
+        self,
+        engine: Engine,
+        sampling: SamplingConfig,
+        rewards: RewardConfig,
+        seed: int,
+        max_truncated_share: float = 0.2,
     ) -> None:
         self.engine = engine
         self._sampling = sampling
         self._grader = Grader(rewards)
         self._seed = seed
+        self._max_truncated_share = max_truncated_share
 
     def collect(
         self, prompts: Sequence[Prompt], num_generations: int, *path: str | int
@@ -50,7 +60,8 @@ class Collector:
             RewardError: one of the user's own functions failed too often.
         """
         seed = derive_seed("rollout", self._seed, *path)
-        groups = self.engine.generate(prompts, num_generations, self._sampling, seed)
+        sampling = Sampling(self._sampling, num_generations, seed)
+        groups = self.engine.generate(prompts, sampling)
         if [group.prompt.prompt_id for group in groups] != [p.prompt_id for p in prompts]:
             raise RolloutError(
                 f"expected one group a prompt, in order; got {len(groups)} groups for "
@@ -64,7 +75,9 @@ class Collector:
                     f"prompt {group.prompt.prompt_id}: expected {num_generations} completions of "
                     f"weights version {version}; got {len(group.completions)}, versions {stale}"
                 )
-        return self._grader.grade(groups)
+        graded = self._grader.grade(groups)
+        self._warn_of_truncation(graded)
+        return graded
 
     def batches(
         self,
@@ -74,11 +87,29 @@ class Collector:
         *path: str | int,
         on_batch: Callable[[int], None] = lambda done: None,
     ) -> Iterator[GradedGroup]:
-        """Yields graded groups batch by batch; `on_batch` hears how many are done."""
+        """Yields graded groups batch by batch; `on_batch` hears how many are done.
+
+        Every batch has the same path: a prompt's seed is a hash of its own id, so that neither
+        the size of the batches nor the place where one starts changes what is sampled.
+        """
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
-            yield from self.collect(batch, num_generations, *path, start)
+            yield from self.collect(batch, num_generations, *path)
             on_batch(len(batch))
+
+    def _warn_of_truncation(self, groups: Sequence[GradedGroup]) -> None:
+        num_cut, num = count_truncated(groups)
+        if num_cut > self._max_truncated_share * num:
+            logger.warning(
+                "%d of %d completions (%.0f%%) were cut at %d tokens, more than "
+                "rollouts.max_truncated_share %g; their answers are lost. Raise "
+                "rollouts.sampling.max_new_tokens (and rollouts.max_model_len with it)",
+                num_cut,
+                num,
+                100 * num_cut / num,
+                self._sampling.max_new_tokens,
+                self._max_truncated_share,
+            )
 
     def close(self) -> None:
         """Ends what grading started; the engine stays."""
@@ -96,3 +127,9 @@ class Collector:
     ) -> None:
         """Ends what grading started."""
         self.close()
+
+
+def count_truncated(groups: Iterable[GradedGroup]) -> tuple[int, int]:
+    """Returns how many completions were cut at the limit, and how many there are."""
+    reasons = [c.finish_reason for graded in groups for c in graded.group.completions]
+    return reasons.count("length"), len(reasons)

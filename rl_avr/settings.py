@@ -9,7 +9,7 @@ import ast
 import inspect
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from rewards.config import RewardConfig
 from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.modeling.config import PolicyConfig
-from rl_avr.pipeline.config import MakeConfig
+from rl_avr.pipeline.config import MakeConfig, OfflineConfig
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rl_avr.yaml_types import Dumper, Loader, converted, fits, words
@@ -79,6 +79,26 @@ class EvalSettings:
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """Settings of `rl-avr rollout`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/rollout"))
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    rollout: OfflineConfig = field(default_factory=OfflineConfig)
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Settings of `rl-avr serve-rollouts`; its files may hold blocks of other commands too."""
+
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,7 @@ def load_settings(
     cls: type[SettingsT],
     configs: Sequence[str | Path] = (),
     overrides: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    ignored: Collection[str] = (),
 ) -> SettingsT:
     """Returns settings read from YAML files and dotted overrides; a later one wins.
 
@@ -163,6 +184,7 @@ def load_settings(
         cls: One of the settings classes of this module.
         configs: YAML files, merged deeply from left to right.
         overrides: Dotted keys with values in YAML, such as `("run.seed", "3")`.
+        ignored: Blocks of the files that are other commands'.
 
     Raises:
         ConfigError: A file that cannot be read; an unknown key; a wrong type; a value
@@ -172,7 +194,7 @@ def load_settings(
     keys = settings_keys(defaults)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, dotted, value in _assignments(keys, configs, overrides):
+    for origin, dotted, value in _assignments(keys, configs, overrides, ignored):
         values[dotted] = _merged(values.get(dotted), value)
         origins[dotted] = origin
     return _built(defaults, "", values, origins)
@@ -226,10 +248,13 @@ def _assignments(
     keys: Mapping[str, SettingsKey],
     configs: Sequence[str | Path],
     overrides: Mapping[str, str] | Sequence[tuple[str, str]],
+    ignored: Collection[str],
 ) -> Iterator[tuple[str, str, Any]]:
     """Yields origin, dotted key and checked value; the order is that of precedence."""
     for path in configs:
-        for dotted, value in _leaves(keys, _read_yaml(Path(path)), str(path)):
+        tree = _read_yaml(Path(path))
+        ours = {name: value for name, value in tree.items() if name not in ignored}
+        for dotted, value in _leaves(keys, ours, str(path)):
             yield str(path), dotted, value
     pairs = overrides.items() if isinstance(overrides, Mapping) else overrides
     for dotted, text in pairs:

@@ -5,13 +5,38 @@ ids come back as the engine saw them, and logprobs are of the distribution sampl
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
 import torch
 
 from rl_avr.contracts import Prompt, RolloutGroup
+from rl_avr.seeding import derive_seed
 from rollouts.config import SamplingConfig
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one call samples.
+
+    Args:
+        config: temperature, length and cut.
+        num_generations: completions per prompt.
+        seed: of the call; each prompt gets one of its own from it.
+    """
+
+    config: SamplingConfig
+    num_generations: int
+    seed: int
+
+    def prompt_seed(self, prompt: Prompt, weights_version: int) -> int:
+        """Returns a prompt's own 62-bit seed, whatever stands beside it in a batch.
+
+        It is a hash: an engine that gives completion i the seed of its prompt plus i would
+        share completions between prompts whose seeds are neighbours.
+        """
+        return derive_seed("prompt", self.seed, prompt.prompt_id, weights_version) >> 1
 
 
 class Engine(Protocol):
@@ -19,10 +44,8 @@ class Engine(Protocol):
 
     weights_version: int
 
-    def generate(
-        self, prompts: Sequence[Prompt], num_generations: int, sampling: SamplingConfig, seed: int
-    ) -> list[RolloutGroup]:
-        """Returns one group per prompt, in order, each with `num_generations` completions."""
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
+        """Returns one group per prompt, in order, each whole."""
 
     def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Replaces the weights; every cache that depends on them is emptied."""

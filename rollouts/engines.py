@@ -1,5 +1,6 @@
 """Every engine by the name that a config uses."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rl_avr.chat import banned_token_ids
@@ -12,11 +13,40 @@ def make_engine(config: RolloutConfig, path: str, dtype: str, processor: Any, se
     """Returns the engine that the config names, with the policy in it.
 
     Raises:
-        ConfigError: no engine has that name.
+        ConfigError: no engine has that name, or a setting that this machine does not have.
         RolloutError: the engine cannot be loaded; there is never a silent replacement.
     """
-    if config.engine == "vllm":
-        from rollouts.vllm_engine import VllmEngine
+    make = ENGINES.get(config.engine)
+    if make is None:
+        raise ConfigError(
+            f"rollouts.engine {config.engine!r}: expected one of {', '.join(ENGINES)}"
+        )
+    return make(config, path, dtype, processor, seed)
 
-        return VllmEngine(path, dtype, config, processor, banned_token_ids(processor), seed)
-    raise ConfigError(f"rollouts.engine {config.engine!r}: expected 'vllm'")
+
+def _vllm(config: RolloutConfig, path: str, dtype: str, processor: Any, seed: int) -> Engine:
+    from rollouts.vllm_engine import VllmEngine
+
+    return VllmEngine(path, dtype, config, processor, banned_token_ids(processor), seed)
+
+
+def _vllm_server(config: RolloutConfig, path: str, dtype: str, processor: Any, seed: int) -> Engine:
+    from rollouts.server_engine import ServerEngine
+
+    return ServerEngine(path, config, processor, banned_token_ids(processor))
+
+
+def _transformers(
+    config: RolloutConfig, path: str, dtype: str, processor: Any, seed: int
+) -> Engine:
+    from rollouts.transformers_engine import TransformersEngine
+
+    return TransformersEngine(path, dtype, config, processor, banned_token_ids(processor))
+
+
+ENGINES: dict[str, Callable[[RolloutConfig, str, str, Any, int], Engine]] = {
+    "vllm": _vllm,
+    "vllm_server": _vllm_server,
+    "transformers": _transformers,
+}
+"""Name -> (config, folder, dtype, processor, seed) -> engine."""

@@ -35,6 +35,8 @@ class RecordedGroup:
         group: what was sampled. Token ids, logprobs and the image are not recorded: there
             are as many ids as there were tokens, each 0, and no image.
         totals: total of each completion; None where it was not recorded.
+        outcomes: outcome of each completion; None where it could not be judged or was not
+            recorded.
         is_admitted: whether the group was; None where it was not recorded.
         tags: what else the line holds, such as the step.
         line: its number in the file, from 1.
@@ -42,6 +44,7 @@ class RecordedGroup:
 
     group: RolloutGroup
     totals: tuple[float | None, ...]
+    outcomes: tuple[float | None, ...]
     is_admitted: bool | None
     tags: Mapping[str, Any]
     line: int
@@ -54,7 +57,7 @@ def append_groups(path: Path, groups: Iterable[GradedGroup], **tags: Any) -> Non
     otherwise the next line would be lost with it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_half_line(path)
+    drop_half_line(path)
     # a lone surrogate, which UTF-8 cannot hold, becomes its JSON escape
     with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
         for group in groups:
@@ -113,6 +116,7 @@ def _record(graded: GradedGroup) -> dict[str, Any]:
                 "status": parsed.status,
                 "choice_index": parsed.choice_index,
                 "total": score.total,
+                "outcome": score.outcome,
                 "parts": dict(score.parts),
             }
             for completion, parsed, score in completions
@@ -120,8 +124,12 @@ def _record(graded: GradedGroup) -> dict[str, Any]:
     }
 
 
-def _drop_half_line(path: Path) -> None:
-    """Cuts a file after its last line end."""
+def drop_half_line(path: Path) -> None:
+    """Cuts a file after its last line end; does nothing where there is no file.
+
+    A last line without its end counts as half, though it may be whole: who counts the groups of
+    a file that is to be continued does this first.
+    """
     if not path.is_file():
         return
     with path.open("r+b") as stream:
@@ -151,13 +159,14 @@ def _recorded(record: Any, where: str, line: int) -> RecordedGroup:
             puzzle,
             kind,
             prompt_text(puzzle, kind) if text is None else text,
-            b"",
+            (),
         )
         rows = record["completions"]
         group = RolloutGroup(prompt, (), tuple(_completion(row) for row in rows))
         totals = tuple(row.get("total") for row in rows)
+        outcomes = tuple(row.get("outcome") for row in rows)
         tags = {name: value for name, value in record.items() if name not in _GROUP_KEYS}
-        return RecordedGroup(group, totals, record.get("is_admitted"), tags, line)
+        return RecordedGroup(group, totals, outcomes, record.get("is_admitted"), tags, line)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{where}: expected a group as this version records it; got: {error!r}"

@@ -7,6 +7,7 @@ import torch
 
 from rl_avr.contracts import Completion, Prompt, RolloutGroup
 from rollouts.config import SamplingConfig
+from rollouts.engine import Sampling
 
 
 def _code_points(text: str) -> list[int]:
@@ -30,15 +31,16 @@ class ScriptedEngine:
         self._encode = encode
         self.weights_version = 0
 
-    def generate(
-        self, prompts: Sequence[Prompt], num_generations: int, sampling: SamplingConfig, seed: int
-    ) -> list[RolloutGroup]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
         """Returns the scripted completions; a text beyond the limit is cut there."""
         return [
             RolloutGroup(
                 prompt,
                 (),
-                tuple(self._completion(prompt, i, sampling) for i in range(num_generations)),
+                tuple(
+                    self._completion(prompt, i, sampling.config)
+                    for i in range(sampling.num_generations)
+                ),
             )
             for prompt in prompts
         ]

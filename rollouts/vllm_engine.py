@@ -5,29 +5,34 @@ ids it used, which the trainer compares with its own. Image placeholders and oth
 vision tokens are banned, or a sampled one would break the next forward pass.
 
 vLLM's CPU backend repacks linear weights and drops the originals, so weights are
-replaced through its layer-wise reload. The reload does not visit an output head that
-is tied to the input embedding, whose packed copy would stay as it was: it is packed
-again here. Afterwards the prefix cache, the encoder's cache and the processor's cache
-are emptied: each holds values of the old weights.
+replaced through its layer-wise reload. A layer of which nothing is sent stays as it
+was; one that is sent in part would not, so weights come by whole parts (see
+`rl_avr.modeling.weights`). The reload does not visit an output head that is tied to
+the input embedding, whose packed copy would stay as it was: it is packed again here.
+Afterwards the prefix cache, the encoder's cache and the processor's cache are emptied:
+the first two hold values of the old weights, and the third would name images that the
+engine has forgotten.
 """
 
-import logging
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from rl_avr.chat import decode_image, unexpanded_prompt_ids
+from rl_avr.chat import unexpanded_prompt_ids
 from rl_avr.contracts import Completion, FinishReason, Prompt, RolloutGroup
 from rl_avr.errors import RolloutError
-from rl_avr.torchvision_compat import cover_vllm_inspection
-from rollouts.config import RolloutConfig, SamplingConfig
-
-logger = logging.getLogger(__name__)
+from rollouts.config import RolloutConfig
+from rollouts.engine import Sampling
+from rollouts.faults import check_finite, check_num_images, prompt_too_long
+from rollouts.prompt_inputs import processed_prompt, prompt_images
+from rollouts.vllm_loading import load_llm
+from rollouts.vllm_parallel import Asked, prompt_exchange
 
 _NEVER = -100.0
+_LONGEST_QUOTE = 300
+_SLEEP_LEVEL = 1  # level 2 forgets the weights, and a sync that leaves some out would not do
 
 
 class VllmEngine:
@@ -40,8 +45,10 @@ class VllmEngine:
         processor: the policy's processor; its chat template makes the prompts.
         banned_token_ids: tokens that are never sampled.
         seed: seed of the engine; `generate` takes a seed of its own.
+        load: makes vLLM's engine from path, dtype, config and seed.
 
     Raises:
+        ConfigError: a setting that this machine does not have.
         RolloutError: vLLM is missing or cannot load the policy.
     """
 
@@ -53,53 +60,63 @@ class VllmEngine:
         processor: Any,
         banned_token_ids: Sequence[int],
         seed: int = 0,
+        load: Callable[[str, str, RolloutConfig, int], Any] = load_llm,
     ) -> None:
         self._processor = processor
+        self._config = config
         self._banned: Mapping[int, float] = dict.fromkeys(banned_token_ids, _NEVER)
-        self._llm = _load(path, dtype, config, seed)
+        self._llm = load(path, dtype, config, seed)
+        self._exchange = prompt_exchange(config.tensor_parallel_size)
+        self._is_asleep = False
         self.weights_version = 0
 
-    def generate(
-        self, prompts: Sequence[Prompt], num_generations: int, sampling: SamplingConfig, seed: int
-    ) -> list[RolloutGroup]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
         """Returns one group per prompt: one request each with n = `num_generations`.
 
         A temperature of 0 is greedy and takes one generation.
 
         Raises:
-            RolloutError: vLLM failed, or returned another number of completions.
+            DataError: an image cannot be read.
+            RolloutError: a prompt is too long or has too many images (nothing is sampled
+                then); vLLM failed, returned another number of completions, or a
+                sampled token whose logprob is no number.
         """
-        from vllm import SamplingParams
-
-        params = SamplingParams(
-            n=num_generations,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_new_tokens,
-            logprobs=0,
-            logit_bias=dict(self._banned),
-            detokenize=False,
-        )
-        requests = [self._request(prompt) for prompt in prompts]
-        # A seed per request would make vLLM sample row by row; its own generator is
-        # torch's global one, which is set here and given back.
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            try:
-                outputs = self._llm.generate(requests, params, use_tqdm=False)
-            except (RuntimeError, ValueError, AssertionError) as error:
-                raise RolloutError(
-                    f"vLLM failed on {len(prompts)} prompts, first {prompts[0].prompt_id}: {error}"
-                ) from error
+        check_num_images(prompts, self._config.max_images_per_prompt)
+        asked, mine = self._exchange([(prompt, sampling) for prompt in prompts])
+        requests = [self._request(prompt) for prompt, _ in asked]
+        self._wake()
+        self._enqueue(asked, requests)
+        try:
+            outputs = self._llm.wait_for_completion(use_tqdm=False)
+        except _vllm_errors() as error:
+            raise RolloutError(
+                f"vLLM failed on {len(asked)} prompts, first {asked[0][0].prompt_id}: {error}"
+            ) from error
+        self._sleep()
         return [
-            self._group(prompt, output, num_generations)
-            for prompt, output in zip(prompts, outputs, strict=True)
+            self._group(prompt, output, sampling.num_generations)
+            for prompt, output in zip(prompts, outputs[mine], strict=True)
         ]
 
     def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Replaces the weights in place and empties every cache that depends on them."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights})
-        self._llm.apply_model(_repack_output_head)
+        """Replaces the weights in place and empties every cache that depends on them.
+
+        Args:
+            named_weights: whole parts of the policy; a part that is not among them stays.
+
+        Raises:
+            RolloutError: vLLM does not know a name, or expects another shape.
+        """
+        self._wake()
+        try:
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights})
+        except _reload_errors() as error:
+            raise RolloutError(
+                f"sync {self.weights_version + 1}: vLLM cannot take the policy's weights; expected "
+                "those of the policy that it was loaded with, by the same names and shapes: "
+                f"{type(error).__name__}: {str(error)[:_LONGEST_QUOTE]}"
+            ) from error
+        self._llm.apply_model(repack_output_head)
         self._llm.reset_prefix_cache()
         self._llm.llm_engine.engine_core.reset_encoder_cache()
         self._llm.llm_engine.reset_mm_cache()
@@ -124,11 +141,54 @@ class VllmEngine:
         """Closes the engine."""
         self.close()
 
+    def _sleep(self) -> None:
+        if self._config.sleep:
+            self._llm.sleep(level=_SLEEP_LEVEL)
+            self._is_asleep = True
+
+    def _wake(self) -> None:
+        if self._is_asleep:
+            self._llm.wake_up()
+            self._is_asleep = False
+
     def _request(self, prompt: Prompt) -> dict[str, Any]:
         return {
-            "prompt_token_ids": unexpanded_prompt_ids(self._processor, prompt.text),
-            "multi_modal_data": {"image": decode_image(prompt.image_png, prompt.prompt_id)},
+            "prompt_token_ids": unexpanded_prompt_ids(
+                self._processor, prompt.text, len(prompt.images)
+            ),
+            "multi_modal_data": {"image": prompt_images(prompt)},
         }
+
+    def _enqueue(self, asked: Sequence[Asked], requests: Sequence[dict[str, Any]]) -> None:
+        """Hands every request over, or none: vLLM expands and checks a prompt when it gets it."""
+        added: list[str] = []
+        for (prompt, sampling), request in zip(asked, requests, strict=True):
+            try:
+                added += self._llm.enqueue(request, self._params(prompt, sampling), use_tqdm=False)
+            except _vllm_errors() as error:
+                self._llm.llm_engine.abort_request(added, internal=True)
+                raise self._refused(prompt, error) from error
+
+    def _refused(self, prompt: Prompt, error: Exception) -> RolloutError:
+        """Returns why vLLM did not take a prompt; the processor counts it here alone."""
+        length = processed_prompt(self._processor, prompt)["input_ids"].shape[1]
+        if length >= self._config.max_model_len:
+            return prompt_too_long(prompt.prompt_id, length, self._config.max_model_len)
+        return RolloutError(f"prompt {prompt.prompt_id}: vLLM does not take it: {error}")
+
+    def _params(self, prompt: Prompt, sampling: Sampling) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            n=sampling.num_generations,
+            temperature=sampling.config.temperature,
+            top_p=sampling.config.top_p,
+            max_tokens=sampling.config.max_new_tokens,
+            logprobs=0,
+            logit_bias=dict(self._banned),
+            detokenize=False,
+            seed=sampling.prompt_seed(prompt, self.weights_version),
+        )
 
     def _group(self, prompt: Prompt, output: Any, num_generations: int) -> RolloutGroup:
         if len(output.outputs) != num_generations:
@@ -138,14 +198,12 @@ class VllmEngine:
             )
         ids = [list(sample.token_ids) for sample in output.outputs]
         texts = self._processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return RolloutGroup(
-            prompt,
-            tuple(output.prompt_token_ids),
-            tuple(
-                self._completion(sample, text)
-                for sample, text in zip(output.outputs, texts, strict=True)
-            ),
+        completions = tuple(
+            self._completion(sample, text)
+            for sample, text in zip(output.outputs, texts, strict=True)
         )
+        check_finite(prompt.prompt_id, completions)
+        return RolloutGroup(prompt, tuple(output.prompt_token_ids), completions)
 
     def _completion(self, sample: Any, text: str) -> Completion:
         logprobs = tuple(
@@ -158,55 +216,21 @@ class VllmEngine:
         return Completion(text, tuple(sample.token_ids), logprobs, reason, self.weights_version)
 
 
-def _repack_output_head(model: torch.nn.Module) -> None:
+def _vllm_errors() -> tuple[type[Exception], ...]:
+    """Returns what vLLM raises; its own family is of no standard type."""
+    from vllm.exceptions import VLLMError
+
+    return (VLLMError, RuntimeError, ValueError, AssertionError)
+
+
+def _reload_errors() -> tuple[type[Exception], ...]:
+    return (*_vllm_errors(), KeyError, AttributeError)
+
+
+def repack_output_head(model: torch.nn.Module) -> None:
+    """Packs the output head of vLLM's model anew from its weight, after a reload."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
     for layer in model.modules():
         if isinstance(layer, ParallelLMHead):
             layer.quant_method.process_weights_after_loading(layer)
-
-
-def _load(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
-    _set_environment(config)
-    try:
-        from vllm import LLM
-
-        cover_vllm_inspection()
-    except ImportError as error:
-        raise RolloutError(
-            f"rollouts.engine vllm: vLLM cannot be imported ({error}); install the extra `cpu` or "
-            "`gpu` of this package, or run `make env`"
-        ) from error
-    on_gpu = torch.cuda.is_available()
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    try:
-        return LLM(
-            model=path,
-            dtype=dtype,
-            seed=seed,
-            max_model_len=config.max_model_len,
-            max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=max(4096, config.max_model_len),
-            limit_mm_per_prompt={"image": 1, "video": 0},
-            logprobs_mode="processed_logprobs",
-            generation_config="vllm",
-            disable_log_stats=True,
-            enforce_eager=not on_gpu,
-            **({"gpu_memory_utilization": config.gpu_memory_utilization} if on_gpu else {}),
-            **({"distributed_executor_backend": "external_launcher"} if ranks > 1 else {}),
-        )
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise RolloutError(f"vLLM cannot load the policy {path} in {dtype}: {error}") from error
-
-
-def _set_environment(config: RolloutConfig) -> None:
-    """Sets what vLLM reads from the environment at import; the user's own values win."""
-    defaults = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(config.cpu_kv_cache_gib),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)

@@ -32,6 +32,8 @@ TARGETS = {
     "sft": ("sft_warmstart.train", "train_sft"),
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
+    "rollout": ("rl_avr.pipeline.rollout", "make_rollouts"),
+    "rollout --dry-run": ("rl_avr.pipeline.rollout", "describe_rollouts"),
     "rewards score": ("rl_avr.pipeline.rewards_score", "score_rollouts"),
     "rewards explain": ("rl_avr.pipeline.rewards_explain", "explain_completion"),
     "the arguments of rewards explain": ("rl_avr.pipeline.rewards_explain", "Asked"),
@@ -67,7 +69,9 @@ def calls(monkeypatch, tmp_path):
 def test_every_subcommand_has_one_row():
     data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
     rewards = ["rewards score", "rewards explain"]
-    assert list(COMMANDS) == ["demo", *data, "sft", "grpo", "eval", *rewards, "report"]
+    assert list(COMMANDS) == [
+        *("demo", *data, "sft", "grpo", "eval", "rollout", "serve-rollouts", *rewards, "report"),
+    ]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
 
 
@@ -160,6 +164,17 @@ def test_the_reward_commands_reach_their_functions(calls, capsys):
     assert second == ("Asked", (), nothing | asked)
     assert page[1] == (None, None, Path("x.html"))
     assert capsys.readouterr().out.endswith("None\nwritten: x.html\n")
+
+
+def test_rollout_reaches_its_functions_and_leaves_the_folder_to_them(calls, tmp_path):
+    line = ["rollout", "--run.dir", "out", "--rollout.num_generations", "4"]
+    assert main([*line, "--dry-run"]) == 0
+    assert main(line) == 0
+    dry, real = calls
+    assert dry[0] == "describe_rollouts" and dry[1][0].rollout.is_dry_run
+    assert real[0] == "make_rollouts" and real[1][0].rollout.num_generations == 4
+    # a folder that holds other rollouts keeps its config
+    assert not (tmp_path / "out").exists()
 
 
 def test_rewards_alone_says_what_to_type(calls, capsys):

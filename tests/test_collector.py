@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from rewards.config import RewardConfig
-from rl_avr.collector import Collector
+from rl_avr.collector import Collector, count_truncated
 from rl_avr.contracts import Prompt
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.errors import RolloutError
@@ -17,7 +17,7 @@ SAMPLING = SamplingConfig(max_new_tokens=2000)
 
 
 def asked(puzzles):
-    return [Prompt(f"p{i}", puzzle, "cot", COT_PROMPT, b"") for i, puzzle in enumerate(puzzles)]
+    return [Prompt(f"p{i}", puzzle, "cot", COT_PROMPT, ()) for i, puzzle in enumerate(puzzles)]
 
 
 def collector(engine, seed=0):
@@ -32,9 +32,9 @@ class _Edited(ScriptedEngine):
         self._edit = edit
         self.seeds = []
 
-    def generate(self, prompts, num_generations, sampling, seed):
-        self.seeds.append(seed)
-        groups = super().generate(prompts, num_generations, sampling, seed)
+    def generate(self, prompts, sampling):
+        self.seeds.append(sampling.seed)
+        groups = super().generate(prompts, sampling)
         return [self._edit(group) for group in groups]
 
 
@@ -107,5 +107,27 @@ def test_batches_give_the_same_groups_and_tell_how_many_are_done(puzzles, batch_
     groups = list(collector(engine).batches(prompts, 2, batch_size, "eval", on_batch=done.append))
     assert groups == collector(engine).collect(prompts, 2)
     assert done == sizes
-    # each batch has a stream of its own
-    assert len(set(engine.seeds[: len(sizes)])) == len(sizes)
+    # a prompt's own seed is a hash of the call's and of its id: batches may share the call's
+    assert len(set(engine.seeds[: len(sizes)])) == 1
+
+
+def cut_at(limit, num_cut, num, share, caplog, puzzle):
+    """Returns what is logged where `num_cut` of `num` completions are longer than the limit."""
+    engine = ScriptedEngine(lambda p, i: "x" * (limit + 1 if i < num_cut else limit))
+    sampling = SamplingConfig(max_new_tokens=limit)
+    with Collector(engine, sampling, RewardConfig(), 0, share) as collector:
+        groups = collector.collect(asked([puzzle]), num)
+    assert count_truncated(groups) == (num_cut, num)
+    return [record.message for record in caplog.records]
+
+
+def test_many_cut_completions_are_loud_once_a_call(puzzle, caplog):
+    (said,) = cut_at(5, 3, 8, 0.25, caplog, puzzle)
+    assert said.startswith("3 of 8 completions (38%) were cut at 5 tokens")
+    assert "rollouts.max_truncated_share 0.25" in said
+    assert "Raise rollouts.sampling.max_new_tokens" in said
+
+
+@pytest.mark.parametrize(("num_cut", "share"), [(0, 0.0), (2, 0.25), (8, 1.0)])
+def test_few_cut_completions_are_not(puzzle, caplog, num_cut, share):
+    assert cut_at(5, num_cut, 8, share, caplog, puzzle) == []

@@ -11,6 +11,7 @@ from rl_avr.settings import (
     DemoSettings,
     EvalSettings,
     GrpoSettings,
+    RolloutSettings,
     SftSettings,
     load_settings,
 )
@@ -22,6 +23,7 @@ KINDS = {
     "demo": DemoSettings,
     "eval": EvalSettings,
     "grpo": GrpoSettings,
+    "rollout": RolloutSettings,
     "sft": SftSettings,
 }
 TRL = {GrpoSettings: GRPOConfig, SftSettings: SFTConfig}

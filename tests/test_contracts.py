@@ -117,4 +117,4 @@ def test_a_part_that_cannot_judge_is_none_and_an_unknown_one_an_error():
 
 
 def test_a_prompt_s_repr_leaves_the_image_out(puzzle):
-    assert "PNG" not in repr(Prompt("p", puzzle, "cot", "text", b"\x89PNG" * 1000))
+    assert "PNG" not in repr(Prompt("p", puzzle, "cot", "text", (b"\x89PNG" * 1000,)))

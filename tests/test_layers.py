@@ -23,6 +23,7 @@ LAYERS = {
     "rl_avr.torchvision_compat": 0,
     "rl_avr.parent_process": 0,
     "rl_avr.prompts": 1,
+    "rl_avr.chain_lines": 1,
     "rl_avr.parsing": 1,
     "rl_avr.chat": 1,
     "rl_avr.puzzles": 1,
@@ -32,7 +33,9 @@ LAYERS = {
     "rl_avr.modeling": 2,
     "rewards": 2,
     "rollouts": 2,
+    "rl_avr.difficulty_record": 1,
     "rl_avr.collector": 3,
+    "rl_avr.dynamic_sampling": 3,
     "rl_avr.training": 3,
     "rl_avr.inference": 3,
     "rl_avr.reporting": 3,
@@ -52,7 +55,10 @@ LAYERS = {
 SIDEWAYS = {
     ("rewards", "rl_avr.elicitation"),  # what a chain can state is what perception is graded by
     ("rl_avr.parsing", "rl_avr.prompts"),  # the parser reads the tags that prompts defines
+    ("rl_avr.parsing", "rl_avr.chain_lines"),  # a text is read line by line
+    ("rl_avr.chain_lines", "rl_avr.prompts"),
     ("rl_avr.training", "rl_avr.collector"),
+    ("rl_avr.training", "rl_avr.dynamic_sampling"),  # the trainer fills its batches by it
     ("rl_avr.training", "rl_avr.reporting"),  # the metrics callback writes the metrics file
     ("rl_avr.pipeline", "rl_avr.settings"),  # a pipeline runs other settings' steps
     ("rl_avr.settings", "rl_avr.yaml_types"),

@@ -6,15 +6,19 @@ from typing import Literal
 from rl_avr.errors import check_range
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Family = Literal["qwen2_5_vl", "qwen3_vl", "llava_next", "idefics3"]
+"""An architecture; `modeling.families` makes each small."""
 
 
 @dataclass(frozen=True)
 class SmallPolicyConfig:
-    """Shape of a small Qwen2.5-VL made from nothing, with its own tokenizer.
+    """Shape of a small policy made from nothing, with its own tokenizer.
 
     vLLM on a CPU wants a head size of 32, 64, 80, 96, 112 or 128.
     """
 
+    family: Family = "qwen2_5_vl"
+    """Architecture of a Qwen2.5-VL, a Qwen3-VL, a LLaVA-NeXT or an Idefics3."""
     hidden_size: int = 128
     num_layers: int = 4
     num_heads: int = 4
@@ -32,7 +36,7 @@ class SmallPolicyConfig:
     def __post_init__(self) -> None:
         """Checks the ranges."""
         for name, value in vars(self).items():
-            if name != "seed":
+            if name not in ("family", "seed"):
                 check_range(name, value, 1)
 
 

@@ -6,7 +6,10 @@ from rl_avr.errors import ConfigError
 
 Part = Literal["vision", "language"]
 
-_VISION_NAMES = ("visual", "vision_tower", "vision_model", "multi_modal_projector", "connector")
+_VISION_NAMES = (
+    *("visual", "vision_tower", "vision_model"),
+    *("multi_modal_projector", "image_newline", "connector"),
+)
 
 
 def part_of(parameter_name: str) -> Part:

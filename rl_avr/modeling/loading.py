@@ -34,7 +34,8 @@ def load_policy(config: PolicyConfig) -> Any:
     """Returns the policy, in the precision asked for.
 
     Raises:
-        ConfigError: the folder is missing or holds no vision-language model.
+        ConfigError: the folder is missing, holds no vision-language model, or not all of its
+            weights; transformers would draw the missing ones at random.
     """
     import torch
     from safetensors import SafetensorError
@@ -42,14 +43,22 @@ def load_policy(config: PolicyConfig) -> Any:
 
     _check_folder(config.path)
     try:
-        return AutoModelForImageTextToText.from_pretrained(
-            config.path, dtype=getattr(torch, config.dtype)
+        model, info = AutoModelForImageTextToText.from_pretrained(
+            config.path, dtype=getattr(torch, config.dtype), output_loading_info=True
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(
             f"policy.path {config.path}: expected a vision-language model with config.json and "
             f"weights in safetensors; got: {str(error).splitlines()[0]}"
         ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise ConfigError(
+            f"policy.path {config.path}: expected every weight of {type(model).__name__}; "
+            f"{len(missing)} are missing, first {missing[0]}, and {len(info['unexpected_keys'])} "
+            "have names that it does not know. The checkpoint is cut, or its names are those of "
+            "another release of transformers: save it anew with the one that wrote it"
+        )
+    return model
 
 
 def _looks_local(path: str) -> bool:

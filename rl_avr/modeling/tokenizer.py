@@ -5,8 +5,13 @@ nothing is ever unknown and decoding gives back exactly what was encoded.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from rl_avr.prompts import single_token_phrases
+
+IMAGE_MARK = "<|vision_start|><|image_pad|><|vision_end|>"
+"""What stands for one image in a prompt of the Qwen families."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -18,7 +23,7 @@ CHAT_TEMPLATE = (
     "{% else %}"
     "{% if message['content'] is string %}{{ message['content'] }}"
     "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    f"{{% if part['type'] == 'image' %}}{IMAGE_MARK}"
     "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
     "<|im_end|>{% endif %}"
     "{% endfor %}"
@@ -39,10 +44,16 @@ SPECIAL_TOKENS = (
 )
 
 
-def build_tokenizer():  # type: ignore[no-untyped-def]
+def build_tokenizer(
+    special_tokens: Sequence[str] = SPECIAL_TOKENS, image_mark: str = IMAGE_MARK
+) -> Any:
     """Returns a `Qwen2TokenizerFast`-compatible tokenizer whose vocabulary is these templates.
 
     Every phrase of `prompts.single_token_phrases` is one token.
+
+    Args:
+        special_tokens: first in the vocabulary; a chat's three marks are among them.
+        image_mark: what the chat template writes for one image.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -60,7 +71,7 @@ def build_tokenizer():  # type: ignore[no-untyped-def]
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=1 << 20,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=list(special_tokens),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -69,6 +80,6 @@ def build_tokenizer():  # type: ignore[no-untyped-def]
         tokenizer_object=backend,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
-        chat_template=CHAT_TEMPLATE,
+        additional_special_tokens=list(special_tokens),
+        chat_template=CHAT_TEMPLATE.replace(IMAGE_MARK, image_mark),
     )

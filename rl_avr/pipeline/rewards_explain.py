@@ -160,7 +160,7 @@ def _own_text(asked: Asked, rewards: RewardConfig) -> Found:
         puzzle,
         asked.kind,
         prompt_text(puzzle, asked.kind, rewards.answer_form),
-        image,
+        (image,) if image else (),
     )
     completion = Completion(_read_text(asked.text), (), (), "stop", 0)
     source = f"Text from {'the standard input' if asked.text == '-' else asked.text}"

@@ -137,7 +137,8 @@ def rollout_files(source: Path) -> list[Path]:
     """
     if not source.is_dir():
         return [source]
-    found = sorted(source.glob("rollouts/*.jsonl"))
+    # groups that were sampled and not trained lie beside those that were
+    found = [f for f in sorted(source.glob("rollouts/*.jsonl")) if not f.name.startswith("dropped")]
     found = found or [source / name for name in _EVAL_FILES if (source / name).is_file()]
     if not found:
         raise DataError(

@@ -132,6 +132,7 @@ def make_trainer(
         claim_weight=credit.claim_weight,
         rewards=rewards,
         rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
+        dynamic=rollouts.dynamic,
     )
 
 
@@ -153,6 +154,11 @@ def grpo_arguments(
         raise ConfigError(
             "rollouts.sampling.temperature 0: greedy chains of a group are all the same and teach "
             "nothing; expected a number > 0, 1.0 for the policy's own distribution"
+        )
+    if rollouts.dynamic.is_on and rewards.admission == "none":
+        raise ConfigError(
+            "rollouts.dynamic.is_on true: with rewards.admission none every group counts as useful "
+            "and none would be replaced; expected rewards.admission outcome_variance"
         )
     check_trainer_block(trainer, GRPOConfig)
     try:
@@ -199,16 +205,18 @@ def _fitting(rows: int) -> list[int]:
 
 
 def grpo_dataset(prompts: list[Prompt]) -> Dataset:
-    """Returns the rows that trl's trainer samples from: id, messages and image."""
+    """Returns the rows that trl's trainer samples from: id, messages and images."""
     message = {"role": Value("string"), "content": Value("string")}
     return Dataset.from_dict(
         {
             "prompt_id": [prompt.prompt_id for prompt in prompts],
             "prompt": [user_messages(prompt.text) for prompt in prompts],
-            "image": [{"bytes": prompt.image_png, "path": None} for prompt in prompts],
+            "images": [
+                [{"bytes": image, "path": None} for image in prompt.images] for prompt in prompts
+            ],
         },
         features=Features(
-            prompt_id=Value("string"), prompt=List(message), image=ImageFeature(mode="RGB")
+            prompt_id=Value("string"), prompt=List(message), images=List(ImageFeature(mode="RGB"))
         ),
     )
 
@@ -222,6 +230,6 @@ def _collector_maker(
 ) -> Callable[[], Collector]:
     def make() -> Collector:
         engine: Engine = make_engine(rollouts, policy.path, policy.dtype, processor, run.seed)
-        return Collector(engine, rollouts.sampling, rewards, run.seed)
+        return Collector(engine, rollouts.sampling, rewards, run.seed, rollouts.max_truncated_share)
 
     return make

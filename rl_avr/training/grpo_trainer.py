@@ -6,21 +6,26 @@ What is wrapped, and why (a contract test names each seam and its signature):
                                         of its own that corrupts image prompts; `use_vllm` is
                                         set afterwards, as trl's importance correction and old
                                         logprobs depend on it
-    _generate_and_score_completions     collects the batch's graded groups first; afterwards checks
-                                        parity, weights the advantages by difficulty and adds the
-                                        credit of claims to them
+    _generate_and_score_completions     collects the batch's graded groups first, fresh puzzles in
+                                        the place of useless ones; afterwards checks parity,
+                                        weights the advantages by difficulty and adds the credit of
+                                        claims to them
     _generate_single_turn               returns the collected ids and logprobs
     _calculate_rewards                  returns the collected scores: the total and the parts, which
                                         are logged, and the streams, which become advantages
+    _save_checkpoint, _load_optimizer_and_scheduler
+                                        keep what sampling has learned about the puzzles
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from rewards.composition import part_name, part_names, stream_weights
@@ -31,7 +36,11 @@ from rl_avr.errors import RolloutError
 from rl_avr.metric_names import ADMITTED_SHARE, PARITY_GAP, REWARD, REWARD_STD
 from rl_avr.modeling.weights import mask_logits, named_weights
 from rl_avr.training.credit import group_token_credit
+from rl_avr.training.refilling import Refiller
+from rollouts.config import DynamicConfig
 from rollouts.recorder import append_groups
+
+_PLAIN = DynamicConfig()
 
 
 class AvrGrpoTrainer(GRPOTrainer):
@@ -44,7 +53,9 @@ class AvrGrpoTrainer(GRPOTrainer):
         parity_max_mean_gap: largest mean |engine logprob - policy logprob|.
         claim_weight: weight of the token-level credit of claims; 0 leaves trl's advantages.
         rewards: names and weights of what the collector's scores hold.
-        rollouts_path: where graded groups are recorded.
+        rollouts_path: where graded groups are recorded; those thrown away, and the difficulty of
+            the puzzles, are recorded beside it.
+        dynamic: whether and how useless groups are replaced.
         kwargs: of `trl.GRPOTrainer`, less the reward functions.
     """
 
@@ -58,6 +69,7 @@ class AvrGrpoTrainer(GRPOTrainer):
         claim_weight: float,
         rewards: RewardConfig,
         rollouts_path: Path,
+        dynamic: DynamicConfig = _PLAIN,
         **kwargs: Any,
     ) -> None:
         self._rewards = rewards
@@ -65,6 +77,9 @@ class AvrGrpoTrainer(GRPOTrainer):
         streams = stream_weights(rewards)
         logged = ["total", *self._parts]
         columns = [*logged, *(f"stream_{name}" for name in streams)]
+        # trl pads ids to the left itself, but leaves the image positions to the processor, whose
+        # own side is the right: with prompts of several lengths the two would not match
+        kwargs["processing_class"].tokenizer.padding_side = "left"
         super().__init__(reward_funcs=[_column(name) for name in columns], **kwargs)
         self.use_vllm = True
         self.reward_weights = torch.tensor([0.0] * len(logged) + list(streams.values()))
@@ -75,9 +90,14 @@ class AvrGrpoTrainer(GRPOTrainer):
         self._groups: list[GradedGroup] = []
         self._totals = torch.empty(0)
         self._last_synced_step = -1
-        mask_logits(self.model, banned_token_ids)
+        for model in (self.model, self.ref_model):
+            if model is not None:
+                mask_logits(self.accelerator.unwrap_model(model), banned_token_ids)
         # Threads and process group are set by now; an engine built earlier fixes both.
         self.collector = make_collector()
+        self._refiller = Refiller(
+            self.collector, prompts, dynamic, self.args.seed, self.accelerator, rollouts_path
+        )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         num_generations = self.num_generations
@@ -94,6 +114,8 @@ class AvrGrpoTrainer(GRPOTrainer):
             self.state.global_step,
             self.accelerator.process_index,
         )
+        if self.model.training:
+            inputs = self._refilled(inputs)
         append_groups(self._rollouts_path, self._groups, step=self.state.global_step)
         output = super()._generate_and_score_completions(inputs)
         self._check_parity(output)
@@ -102,6 +124,35 @@ class AvrGrpoTrainer(GRPOTrainer):
         if self._claim_weight > 0:
             output["advantages"] = self._with_claim_credit(output)
         return output
+
+    def _refilled(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Replaces useless groups, and returns the rows of the prompts that are trained now."""
+        filled = self._refiller.fill(self._groups, self.num_generations, self.state.global_step)
+        for name, value in filled.metrics.items():
+            self._metrics["train"][name].append(value)
+        rows = list(inputs)
+        for place, group in enumerate(filled.groups):
+            if group is not self._groups[place]:
+                start = place * self.num_generations
+                row = self.train_dataset[self._row_index[group.group.prompt.prompt_id]]
+                rows[start : start + self.num_generations] = [row] * self.num_generations
+        self._groups = list(filled.groups)
+        return rows
+
+    @cached_property
+    def _row_index(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.train_dataset["prompt_id"])}
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            self._refiller.save(Path(self._get_output_dir(trial=trial)) / name)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self._refiller.load(Path(checkpoint))
 
     def _with_claim_credit(self, output: dict[str, Any]) -> torch.Tensor:
         """Returns (B, T): each completion's advantage plus the credit of its tokens' claims."""
@@ -112,7 +163,8 @@ class AvrGrpoTrainer(GRPOTrainer):
 
     def _sync_weights(self) -> None:
         if self.state.global_step != self._last_synced_step:
-            self.collector.engine.sync_weights(named_weights(self.model))
+            has_synced = self._last_synced_step >= 0
+            self.collector.engine.sync_weights(named_weights(self.model, skip_frozen=has_synced))
             self._last_synced_step = self.state.global_step
 
     def _generate_single_turn(

@@ -111,11 +111,11 @@ def read_prompts(
         puzzle = row_puzzle(row, index, path)
         if config.ask == "puzzle":
             text = prompt_text(puzzle, kind, answer_form)
-            prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, text, image))
+            prompts.append(Prompt(f"{row['puzzle_id']}/{kind}", puzzle, kind, text, (image,)))
             continue
         for one in ask_puzzle(puzzle, config.ask, config.num_questions):
             text = prompt_text(one, "perception", answer_form)
-            prompts.append(Prompt(f"{one.puzzle_id}/perception", one, "perception", text, image))
+            prompts.append(Prompt(f"{one.puzzle_id}/perception", one, "perception", text, (image,)))
     if config.ask != "puzzle" and not prompts:
         raise DataError(
             f"{path}: no puzzle can be asked data.ask {config.ask!r}, which needs "

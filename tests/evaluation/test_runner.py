@@ -17,7 +17,7 @@ from rollouts.config import SamplingConfig
 from rollouts.scripted import ScriptedEngine
 
 PUZZLES = list(sample_puzzles("held_out", 3, 5, PuzzleConfig()))
-PROMPTS = [Prompt(p.puzzle_id, p, "cot", "", b"") for p in PUZZLES]
+PROMPTS = [Prompt(p.puzzle_id, p, "cot", "", ()) for p in PUZZLES]
 SAMPLING = SamplingConfig(max_new_tokens=10_000)
 
 
@@ -51,7 +51,7 @@ def test_numbers_by_hand(tmp_path):
 
 def test_open_questions_have_no_vote(tmp_path):
     asked = [one for puzzle in PUZZLES for one in ask_puzzle(puzzle, "open")]
-    prompts = [Prompt(one.puzzle_id, one, "perception", "", b"") for one in asked]
+    prompts = [Prompt(one.puzzle_id, one, "perception", "", ()) for one in asked]
     engine = ScriptedEngine(lambda p, i: p.puzzle.annotation.answer if i == 0 else "a fish")
     values = measure(
         engine, prompts, SAMPLING, RewardConfig(), EvalConfig(num_samples=2), 0, tmp_path

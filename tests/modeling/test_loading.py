@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rl_avr.errors import ConfigError
 from rl_avr.modeling.config import PolicyConfig
@@ -103,3 +104,14 @@ def test_a_folder_without_a_readable_policy_is_refused(folder, damage):
     message = str(caught.value)
     assert message.startswith(f"policy.path {folder}: expected a vision-language model")
     assert "\n" not in message
+
+
+def test_a_checkpoint_with_a_weight_missing_is_refused_not_drawn_at_random(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.other.weight"] = weights.pop("model.norm.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError) as caught:
+        load_policy(PolicyConfig(path=str(folder)))
+    message = str(caught.value)
+    assert message.startswith(f"policy.path {folder}: expected every weight of Qwen2_5_VLFor")
+    assert "1 are missing, first model.language_model.norm.weight, and 1 have names" in message

@@ -95,7 +95,7 @@ def test_a_whole_row_becomes_a_puzzle_with_everything_it_says(source, tmp_path):
     )
     assert (puzzle.puzzle_id, puzzle.family, puzzle.answer_letter) == ("fish-1", "annotated", "B")
     assert not puzzle.has_state and puzzle.num_choices == 2
-    assert prompt.image_png == png(0)
+    assert prompt.images[0] == png(0)
     assert prompt.text == prompt_text(puzzle, "cot")
 
 

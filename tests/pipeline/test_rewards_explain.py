@@ -19,7 +19,7 @@ from rollouts.recorder import append_groups
 @pytest.fixture
 def rollouts(tmp_path, puzzle, chain, grid, grid_chain):
     def group(puzzle, *texts):
-        prompt = Prompt(f"{puzzle.puzzle_id}/cot", puzzle, "cot", "Which?", b"")
+        prompt = Prompt(f"{puzzle.puzzle_id}/cot", puzzle, "cot", "Which?", ())
         completions = tuple(Completion(t, (1,), (), "stop", 0) for t in texts)
         return grade(RolloutGroup(prompt, (), completions), RewardConfig())
 

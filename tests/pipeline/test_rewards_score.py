@@ -16,7 +16,7 @@ from rollouts.recorder import append_groups, read_groups
 def group_of(puzzle, *texts, kind="cot", finish_reason="stop"):
     completions = tuple(Completion(t, (1, 2), (), finish_reason, 0) for t in texts)
     return RolloutGroup(
-        Prompt(f"{puzzle.puzzle_id}/{kind}", puzzle, kind, "?", b""), (), completions
+        Prompt(f"{puzzle.puzzle_id}/{kind}", puzzle, kind, "?", ()), (), completions
     )
 
 

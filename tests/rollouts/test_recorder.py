@@ -14,7 +14,7 @@ from rollouts.recorder import append_groups, read_groups
 
 
 def graded(puzzle, *texts):
-    prompt = Prompt("p/cot", puzzle, "cot", "Which?", b"\x89PNG")
+    prompt = Prompt("p/cot", puzzle, "cot", "Which?", (b"\x89PNG",))
     completions = tuple(Completion(t, (1, 2), (-0.5, -0.25), "stop", 3) for t in texts)
     return grade(RolloutGroup(prompt, (), completions), RewardConfig())
 
@@ -75,7 +75,7 @@ def test_what_was_recorded_is_read_back_and_graded_alike(tmp_path, puzzle, chain
     append_groups(path, [before, before], step=4)
     first, second = read_groups(path)
     assert (first.line, second.line, first.tags) == (1, 2, {"step": 4})
-    assert first.group.prompt == dataclasses.replace(before.group.prompt, image_png=b"")
+    assert first.group.prompt == dataclasses.replace(before.group.prompt, images=())
     assert first.totals == tuple(score.total for score in before.scores)
     assert first.is_admitted is True
     after = grade(first.group, RewardConfig())
@@ -85,7 +85,7 @@ def test_what_was_recorded_is_read_back_and_graded_alike(tmp_path, puzzle, chain
 
 
 def test_the_kind_and_the_length_of_a_prompt_are_kept(tmp_path, puzzle):
-    prompt = Prompt("p/direct", puzzle, "direct", "Which?", b"")
+    prompt = Prompt("p/direct", puzzle, "direct", "Which?", ())
     cut = Completion("C", (1,) * 7, (0.0,) * 7, "length", 0)
     config = RewardConfig(length=1, length_limit=10)
     append_groups(tmp_path / "r.jsonl", [grade(RolloutGroup(prompt, (), (cut,)), config)])

@@ -41,6 +41,8 @@ def arguments(**block):
             "_calculate_rewards",
             ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         ),
+        ("_save_checkpoint", ["self", "model", "trial"]),
+        ("_load_optimizer_and_scheduler", ["self", "checkpoint"]),
     ],
 )
 def test_trl_still_has_the_seam(seam, parameters):
@@ -96,7 +98,7 @@ def test_an_unknown_field_names_the_nearest():
 
 
 def group_with(prompt_ids):
-    prompt = Prompt("7/cot", sample_puzzle("train", 0, 0, PuzzleConfig()), "cot", "", b"")
+    prompt = Prompt("7/cot", sample_puzzle("train", 0, 0, PuzzleConfig()), "cot", "", ())
     return GradedGroup(RolloutGroup(prompt, prompt_ids, ()), (), ())
 
 

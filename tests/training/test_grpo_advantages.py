@@ -33,8 +33,8 @@ class ProcessorEngine(ScriptedEngine):
         super().__init__(script, lambda text: [*processor.tokenizer(text).input_ids, end])
         self._processor = processor
 
-    def generate(self, prompts, num_generations, sampling, seed):
-        groups = super().generate(prompts, num_generations, sampling, seed)
+    def generate(self, prompts, sampling):
+        groups = super().generate(prompts, sampling)
         return [
             RolloutGroup(group.prompt, self._ids(group.prompt), group.completions)
             for group in groups
@@ -45,7 +45,7 @@ class ProcessorEngine(ScriptedEngine):
         text = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-        image = decode_image(prompt.image_png)
+        image = decode_image(prompt.images[0])
         return tuple(self._processor(text=text, images=[image]).input_ids[0])
 
 
@@ -114,7 +114,7 @@ def advantages(tiny_folder, processor, prompts, tmp_path, rewards):
         rollouts_path=tmp_path / "rollouts.jsonl",
     )
     rows = [
-        {"prompt_id": p.prompt_id, "prompt": row["prompt"], "image": row["image"]}
+        {"prompt_id": p.prompt_id, "prompt": row["prompt"], "images": row["images"]}
         for p, row in zip(prompts, trainer.train_dataset, strict=True)
         for _ in range(GROUP)
     ]

@@ -61,7 +61,7 @@ def test_what_is_written_is_read(data, puzzles):
     for prompt, puzzle in zip(prompts, puzzles[200:206], strict=True):
         assert prompt.prompt_id == f"{puzzle.puzzle_id}/cot"
         assert (prompt.kind, prompt.text) == ("cot", COT_PROMPT)
-        pixels = np.asarray(decode_image(prompt.image_png))[..., 0]
+        pixels = np.asarray(decode_image(prompt.images[0]))[..., 0]
         assert np.array_equal(pixels, render_puzzle(puzzle, RENDER))
     assert sorted(p.name for p in data.iterdir()) == ["held_out.parquet"]
 
@@ -145,8 +145,8 @@ def test_questions_about_a_puzzle_share_its_image(data, puzzles, ask, most):
     assert len({p.prompt_id for p in prompts}) == len(prompts)
     assert {p.kind for p in prompts} == {"perception"}
     for start in range(0, len(prompts), most):
-        assert len({id(p.image_png) for p in prompts[start : start + most]}) == 1
-    assert prompts[0].image_png == render_png(puzzles[0], RENDER)
+        assert len({id(p.images[0]) for p in prompts[start : start + most]}) == 1
+    assert prompts[0].images[0] == render_png(puzzles[0], RENDER)
 
 
 def test_other_puzzles_of_the_set_change_no_question(data, puzzles):
@@ -262,7 +262,7 @@ def test_an_image_file_is_read_and_a_missing_one_is_named(data, puzzles):
     image = pa.array([{"bytes": None, "path": str(file)}], IMAGE)
     path = write_table(data, puzzles[:1], image=image)
     (prompt,) = read_prompts(DataConfig(path=str(data)))
-    assert prompt.image_png == file.read_bytes()
+    assert prompt.images[0] == file.read_bytes()
     file.unlink()
     assert refusal(data) == f"{path}, row 0: image file '{file}' is missing"
 
