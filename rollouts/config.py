@@ -140,3 +140,9 @@ class RolloutConfig:
         check_range("cpu_kv_cache_gib", self.cpu_kv_cache_gib, 1)
         check_range("parity_max_mean_gap", self.parity_max_mean_gap, 0, open_low=True)
         check_range("max_truncated_share", self.max_truncated_share, 0, 1)
+        if self.dynamic.is_on and self.tensor_parallel_size > 1:
+            raise ConfigError(
+                "tensor_parallel_size: expected 1 with dynamic.is_on, because ranks that share an "
+                "engine must sample equally often and each refills its own batch; got "
+                f"{self.tensor_parallel_size}"
+            )

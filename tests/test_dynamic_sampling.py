@@ -14,8 +14,9 @@ from rl_avr.dynamic_sampling import (
     num_to_draw,
 )
 from rl_avr.elicitation.chains import gold_chain
+from rl_avr.errors import ConfigError
 from rl_avr.prompts import COT_PROMPT
-from rollouts.config import DynamicConfig, SamplingConfig
+from rollouts.config import DynamicConfig, RolloutConfig, SamplingConfig
 from rollouts.scripted import ScriptedEngine
 
 GROUP = 2
@@ -184,3 +185,9 @@ def test_every_puzzle_comes_first_about_as_often():
     names = list("abcdef")
     firsts = [next(fresh_order(names, [], (0, step))) for step in range(600)]
     assert all(abs(firsts.count(name) - 100) < 37 for name in names)
+
+
+def test_ranks_that_share_an_engine_cannot_refill():
+    RolloutConfig(tensor_parallel_size=2)
+    with pytest.raises(ConfigError, match="tensor_parallel_size: expected 1 with dynamic.is_on"):
+        RolloutConfig(tensor_parallel_size=2, dynamic=DynamicConfig(is_on=True))

@@ -30,7 +30,7 @@ from rl_avr.reporting.tables import results_table
 from rl_avr.training.config import DataConfig, RunConfig
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import prepare_run
-from rollouts.config import RolloutConfig, SamplingConfig
+from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from rollouts.engines import make_engine
 from rollouts.recorder import append_groups
@@ -62,7 +62,7 @@ def evaluate(
     prompts = read_prompts(replace(data, num_puzzles=limit), answer_form=rewards.answer_form)
     processor = load_processor(policy.path)
     with make_engine(rollouts, policy.path, policy.dtype, processor, run.seed) as engine:
-        values = measure(engine, prompts, rollouts.sampling, rewards, config, run.seed, folder)
+        values = measure(engine, prompts, rollouts, rewards, config, run.seed, folder)
     metrics = summarize_values(values, config, run.seed)
     result = {
         "policy": policy.path,
@@ -79,7 +79,7 @@ def evaluate(
 def measure(
     engine: Engine,
     prompts: list[Prompt],
-    sampling: SamplingConfig,
+    rollouts: RolloutConfig,
     rewards: RewardConfig,
     config: EvalConfig,
     seed: int,
@@ -88,8 +88,9 @@ def measure(
     """Returns metric -> one value per puzzle, and records the chains in the folder."""
     for name in ("greedy", "sampled"):
         (folder / f"{name}.jsonl").unlink(missing_ok=True)
-    greedy = Collector(engine, replace(sampling, temperature=0.0), rewards, seed)
-    sampled = Collector(engine, sampling, rewards, seed)
+    sampling, limit = rollouts.sampling, rollouts.max_truncated_share
+    greedy = Collector(engine, replace(sampling, temperature=0.0), rewards, seed, limit)
+    sampled = Collector(engine, sampling, rewards, seed, limit)
     columns: dict[str, list[float]] = {}
     bar = tqdm(total=len(prompts) * (1 + config.num_samples), desc="evaluation", unit="chain")
     passes = (("greedy", greedy, 1), ("sampled", sampled, config.num_samples))

@@ -13,12 +13,12 @@ from rl_avr.evaluation.config import EvalConfig
 from rl_avr.evaluation.runner import measure, summarize_values
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzles
-from rollouts.config import SamplingConfig
+from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.scripted import ScriptedEngine
 
 PUZZLES = list(sample_puzzles("held_out", 3, 5, PuzzleConfig()))
 PROMPTS = [Prompt(p.puzzle_id, p, "cot", "", ()) for p in PUZZLES]
-SAMPLING = SamplingConfig(max_new_tokens=10_000)
+ROLLOUTS = RolloutConfig(sampling=SamplingConfig(max_new_tokens=10_000))
 
 
 def wrong_letter(puzzle, shift=1):
@@ -40,7 +40,7 @@ def script(prompt, index):
 def test_numbers_by_hand(tmp_path):
     config = EvalConfig(num_samples=4)
     engine = ScriptedEngine(script)
-    values = measure(engine, PROMPTS, SAMPLING, RewardConfig(), config, 0, tmp_path)
+    values = measure(engine, PROMPTS, ROLLOUTS, RewardConfig(), config, 0, tmp_path)
     assert values["greedy"].tolist() == [1, 1, 0]
     assert values["pass@1"].tolist() == [1, 0.75, 0]
     assert values["majority@4"].tolist() == [1, 1, 0]
@@ -54,7 +54,7 @@ def test_open_questions_have_no_vote(tmp_path):
     prompts = [Prompt(one.puzzle_id, one, "perception", "", ()) for one in asked]
     engine = ScriptedEngine(lambda p, i: p.puzzle.annotation.answer if i == 0 else "a fish")
     values = measure(
-        engine, prompts, SAMPLING, RewardConfig(), EvalConfig(num_samples=2), 0, tmp_path
+        engine, prompts, ROLLOUTS, RewardConfig(), EvalConfig(num_samples=2), 0, tmp_path
     )
     assert {name: column.tolist() for name, column in values.items()} == {
         "greedy": [1, 1, 1],
@@ -65,7 +65,7 @@ def test_open_questions_have_no_vote(tmp_path):
 def test_a_second_evaluation_replaces_the_chains_of_the_first(tmp_path):
     config = EvalConfig(num_samples=2)
     for _ in range(2):
-        measure(ScriptedEngine(script), PROMPTS, SAMPLING, RewardConfig(), config, 0, tmp_path)
+        measure(ScriptedEngine(script), PROMPTS, ROLLOUTS, RewardConfig(), config, 0, tmp_path)
     assert len((tmp_path / "greedy.jsonl").read_text().splitlines()) == 3
 
 
