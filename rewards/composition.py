@@ -61,8 +61,15 @@ def parts_of(
     parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig, kind: PromptKind = "cot"
 ) -> dict[str, float | None]:
     """Returns part -> value of every part that the config and the kind of prompt judge."""
-    judged = route(kind, config).parts
-    values = {name: part(parsed, puzzle) for name, part in REWARDS.items() if name in judged}
+    return _parts_of(parsed, puzzle, config, route(kind, config).parts)
+
+
+def _parts_of(
+    parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig, judged: Sequence[str]
+) -> dict[str, float | None]:
+    values: dict[str, float | None] = {
+        name: part(parsed, puzzle) for name, part in REWARDS.items() if name in judged
+    }
     if config.length_limit:
         values["length"] = length(parsed, config.length_limit, config.length_buffer)
     return values
@@ -86,10 +93,10 @@ def score(
 
     The total of a completion that no part could judge is 0.
     """
+    outcome_name, judged = route(kind, config)
     parts: dict[str, float | None] = dict.fromkeys(part_names(config))
-    parts.update(parts_of(parsed, puzzle, config, kind))
+    parts.update(_parts_of(parsed, puzzle, config, judged))
     parts.update(own)
-    outcome_name = route(kind, config).outcome
     terms, outcome = _terms(parts, outcome_name, config)
     total, streams = _combined(terms, outcome_name, config)
     return Score(total, tuple(parts.items()), tuple(streams.items()), outcome)
@@ -108,7 +115,7 @@ def _terms(
     parts: Mapping[str, float | None], outcome_name: str, config: RewardConfig
 ) -> tuple[Terms, float | None]:
     """Returns the terms, and the outcome on whose variance a group is admitted."""
-    weights = config.weights() | {part_name(path): w for path, w in config.own.items()}
+    weights = config.weights_with_own
     right, form = parts[outcome_name], parts["format"]
     outcome = right
     if config.format_mode == "and" and form != 1.0 and right is not None:
@@ -117,16 +124,15 @@ def _terms(
         right = 0.9 * right if right > 0 else 0.1 * (form or 0.0)
     elif config.format_mode == "added" and right is not None:
         right = (right + 0.5 * (form or 0.0)) / 1.5
-    is_open = config.gate != "choice" or outcome_name != "choice" or outcome == 1.0
-    terms: Terms = {}
-    for name, value in parts.items():
-        if name == outcome_name:
-            terms[name] = weights[name], right
-        elif name == "format" and config.format_mode not in ("separate", "and"):
-            continue
-        elif value is not None:
-            is_gated = not is_open and outcome is not None
-            terms[name] = weights[name], 0.0 if is_gated else value
+    is_open = config.gate != "choice" or outcome_name != "choice" or outcome in (1.0, None)
+    terms: Terms = {
+        name: (weights[name], value if is_open else 0.0)
+        for name, value in parts.items()
+        if value is not None or name == outcome_name
+    }
+    terms[outcome_name] = weights[outcome_name], right
+    if config.format_mode not in ("separate", "and"):
+        terms.pop("format", None)
     return terms, outcome
 
 
@@ -161,7 +167,7 @@ def stream_weights(config: RewardConfig) -> dict[str, float]:
         return {"outcome": 1.0, "perception": config.stream_weight}
     if config.aggregation == "sum_then_normalize":
         return {"total": 1.0}
-    weights = config.weights() | {part_name(path): w for path, w in config.own.items()}
+    weights = dict(config.weights_with_own)
     if config.format_mode not in ("separate", "and"):
         weights["format"] = 0.0
     return {name: weight for name, weight in weights.items() if weight}
@@ -172,15 +178,6 @@ def stream_aggregation(
 ) -> Literal["sum_then_normalize", "normalize_then_sum"]:
     """Returns how several streams become one advantage, as trl names it."""
     return "normalize_then_sum" if config.gate == "stream" else config.aggregation
-
-
-def part_name(path: str) -> str:
-    """Returns the name of a user's own part: that of its function.
-
-    >>> part_name("my_rewards.py:brevity")
-    'brevity'
-    """
-    return path.rpartition(":")[2]
 
 
 def grade(

@@ -1,6 +1,7 @@
 """Settings of the rewards: weights, composition, and the user's own functions."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from rl_avr.errors import ConfigError, check_range
@@ -121,3 +122,17 @@ class RewardConfig:
     def weights(self) -> dict[str, float]:
         """Returns part -> weight, of the parts that are not the user's own."""
         return {name: getattr(self, name) for name in PARTS}
+
+    @cached_property
+    def weights_with_own(self) -> dict[str, float]:
+        """Part -> weight, the user's own parts among them under their functions' names."""
+        return self.weights() | {part_name(path): weight for path, weight in self.own.items()}
+
+
+def part_name(path: str) -> str:
+    """Returns the name of a user's own part: that of its function.
+
+    >>> part_name("my_rewards.py:brevity")
+    'brevity'
+    """
+    return path.rpartition(":")[2]

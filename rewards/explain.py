@@ -6,7 +6,7 @@ Pure: what a terminal or a page shows of it is theirs.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rewards.composition import PERCEPTION_STREAM, part_name, score, stream_weights
+from rewards.composition import PERCEPTION_STREAM, score, stream_weights
 from rewards.config import RewardConfig
 from rewards.routing import Route, route
 from rewards.segments import Segment, segments
@@ -177,7 +177,7 @@ def _part_values(
     # with this aggregation the streams are the terms, after format mode and gate
     terms = replace(config, aggregation="normalize_then_sum", gate=gate)
     counted = dict(score(parsed, puzzle, terms, kind, own).streams)
-    weights = config.weights() | {part_name(path): w for path, w in config.own.items()}
+    weights = config.weights_with_own
     return tuple(
         PartValue(name, value, weights[name], counted.get(name)) for name, value in found.parts
     )

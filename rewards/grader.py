@@ -1,15 +1,15 @@
 """Grades whole groups; owns the processes in which the user's own functions run."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from rewards.composition import grade
 from rewards.config import RewardConfig
 from rewards.own import OwnRewards, OwnSample, own_sample
+from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, GradedGroup, Prompt, RolloutGroup
 
 
-class Grader:
+class Grader(Closing):
     """Grades groups by one config.
 
     Args:
@@ -49,19 +49,6 @@ class Grader:
         """Ends the processes."""
         if self._own is not None:
             self._own.close()
-
-    def __enter__(self) -> "Grader":
-        """Returns the grader."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Ends the processes."""
-        self.close()
 
 
 def _sample(prompt: Prompt, completion: Completion) -> OwnSample:

@@ -25,14 +25,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from rewards.composition import part_name
-from rewards.config import PARTS, OwnConfig
+from rewards.config import PARTS, OwnConfig, part_name
 from rewards.own_loading import Form
 from rewards.own_pool import Job, Lost, WorkerPool
 from rewards.own_worker import Packed, Verdict, forms, judge, start
+from rl_avr.closing import Closing
 from rl_avr.contracts import FinishReason, PromptKind, Puzzle
 from rl_avr.elicitation.chains import direct_answer
 from rl_avr.errors import ConfigError, RewardError, nearest
@@ -82,7 +81,7 @@ def own_sample(
     return OwnSample(prompt, completion, columns)
 
 
-class OwnRewards:
+class OwnRewards(Closing):
     """The user's functions and the processes in which they run.
 
     The processes start at once, are started again when one was lost, and end with `close`,
@@ -135,19 +134,6 @@ class OwnRewards:
         """Ends the processes; a second call does nothing."""
         self._is_closed = True
         self._pool.stop()
-
-    def __enter__(self) -> "OwnRewards":
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Ends the processes."""
-        self.close()
 
     def _read_forms(self) -> dict[str, Form]:
         if not self._paths:

@@ -137,14 +137,18 @@ class PanelTruths(NamedTuple):
 def _judged_panels(parsed: ParsedCompletion, puzzle: Puzzle) -> PanelTruths:
     values, stated = values_of(puzzle), stated_keys(puzzle)
     right, wrong = set[Key](), set[Key]()
+    add_right, add_wrong = right.add, wrong.add
     predictions: dict[Prediction, int] = {}
     is_by_slot = False
-    for panel, attribute, value, _, component, slot in parsed.panel_claims:
+    for panel, attribute, value, _, _, component, slot in parsed.panel_claims:
         if slot is not None:
             is_by_slot = True
         if panel != "missing":
             key = panel, component, attribute, slot
-            (right if values[key] == value else wrong).add(key)
+            if values[key] == value:
+                add_right(key)
+            else:
+                add_wrong(key)
         else:
             told = component, attribute, slot, value
             predictions[told] = predictions.get(told, 0) + 1

@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from rl_avr import prompts
-from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, Span, VerdictClaim
+from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, VerdictClaim
 from rl_avr.prompts import ChainLine, Schema
 
 CHOICE_SECTIONS = tuple(f"choice:{i}" for i in range(len(CHOICE_LETTERS)))
 """The sections of the choices, which are the names of their panels."""
 
 make = tuple.__new__
-"""Makes a span or a claim from all of its fields, in half the time of its own constructor."""
+"""Makes a claim or a span from all of its fields, in half the time of its own constructor."""
 
 _WORD = re.compile(r"\S+")
 _BAR = "|"
 _MISSING = prompts.MISSING_LABEL[:-1]
+_MOST_KEPT = 256
+"""Longest text, in characters, whose claims are kept: what is not a chain may be of any length."""
 _VERDICTS = {prompts.FITS: True, prompts.DIFFERS: False}
 Slots = dict[tuple[str, int], int]
 """(panel, component) -> position that the text claims."""
@@ -96,11 +98,9 @@ def _attribute_section(
 ) -> str | None:
     """Reads `values | values | values -> rule -> ninth`, or `-> no rule` at the end."""
     shown, *after = rest.split(" -> ")
-    new: list[PanelClaim] = []
-    if not _add_shown(new, shown.split(" "), start, line, schema, claims.slots):
-        new.clear()
-        if not _add_spaced(new, shown, start, line, schema, claims.slots):
-            return None
+    new = _shown(shown, start, line, schema, claims.slots)
+    if new is None:
+        return None
     rule_start = start + len(shown) + len(" -> ")
     if after == [prompts.NO_RULE] and not line.is_always_ruled:
         rule = None
@@ -108,8 +108,7 @@ def _attribute_section(
         ninth_start = rule_start + len(after[0]) + len(" -> ")
         if not add_value(new, "missing", line, after[1], ninth_start, claims.slots):
             return None
-        span = make(Span, (rule_start, rule_start + len(after[0])))
-        claims.rules.append(make(RuleClaim, (rule, span)))
+        claims.rules.append(make(RuleClaim, (rule, rule_start, rule_start + len(after[0]))))
     else:
         return None
     claims.panels += new
@@ -117,6 +116,45 @@ def _attribute_section(
     if line.attribute == "position":
         claims.slots |= {(claim.panel, claim.component): claim.value for claim in new}
     return line.section
+
+
+def _shown(
+    shown: str, start: int, line: ChainLine, schema: Schema, slots: Slots
+) -> list[PanelClaim] | None:
+    """Returns the claims of `values | values | values`; None where it is not that."""
+    if len(shown) <= _MOST_KEPT and (kept := _plain(shown, start, line, schema)):
+        return list(kept)
+    new: list[PanelClaim] = []
+    if _add_shown(new, shown.split(" "), start, line, schema, slots):
+        return new
+    new.clear()
+    return new if _add_spaced(new, shown, start, line, schema, slots) else None
+
+
+@lru_cache(maxsize=4096)
+def _plain(
+    shown: str, start: int, line: ChainLine, schema: Schema
+) -> tuple[PanelClaim, ...] | None:
+    """Returns the claims of one value a panel and single spaces; None where it is not that.
+
+    Kept, because the chains of a group say mostly the same of the panels shown.
+    """
+    words, places = shown.split(" "), _places(schema)
+    if len(words) != len(places):
+        return None
+    attribute, component, value_of = line.attribute, line.component, line.values.get
+    new = []
+    for place, word in zip(places, words, strict=True):
+        end = start + len(word)
+        if place is None:
+            if word != _BAR:
+                return None
+        elif (value := value_of(word)) is not None:
+            new.append(make(PanelClaim, (place, attribute, value, start, end, component, None)))
+        else:
+            return None
+        start = end + len(" ")
+    return tuple(new)
 
 
 def _add_shown(
@@ -127,25 +165,20 @@ def _add_shown(
     schema: Schema,
     slots: Slots,
 ) -> bool:
-    """Adds the claims of `values | values | values` with single spaces between all words.
+    """Adds the claims of any values with single spaces between all words.
 
     Returns False where it is not that.
     """
     places = _places(schema)
     if len(words) != len(places):
         return False
-    attribute, component, value_of = line.attribute, line.component, line.values.get
     for place, word in zip(places, words, strict=True):
-        end = start + len(word)
         if place is None:
             if word != _BAR:
                 return False
-        elif (value := value_of(word)) is not None:
-            span = make(Span, (start, end))
-            new.append(make(PanelClaim, (place, attribute, value, span, component, None)))
         elif not add_value(new, place, line, word, start, slots):
             return False
-        start = end + len(" ")
+        start += len(word) + len(" ")
     return True
 
 
@@ -212,8 +245,8 @@ def _choice_section(
         if fits is None:
             return None
         if (value := line.values.get(word)) is not None:
-            span = make(Span, (start, start + len(word)))
-            new.append(make(PanelClaim, (panel, attribute, value, span, component, None)))
+            claim = panel, attribute, value, start, start + len(word), component, None
+            new.append(make(PanelClaim, claim))
             if attribute == "position":
                 slots[panel, component] = value
         elif not (word == prompts.MIXED and line.may_differ) and not add_value(
@@ -221,8 +254,8 @@ def _choice_section(
         ):
             return None
         end = start + len(words)
-        span = make(Span, (end - len(verdict), end))
-        verdicts.append(make(VerdictClaim, (index, attribute, fits, span, component)))
+        told = index, attribute, fits, end - len(verdict), end, component
+        verdicts.append(make(VerdictClaim, told))
         start = end + len(", ")
     claims.panels += new
     claims.verdicts += verdicts
@@ -244,8 +277,8 @@ def add_value(
     """
     value = line.values.get(word)
     if value is not None:
-        span = make(Span, (start, start + len(word)))
-        new.append(make(PanelClaim, (panel, line.attribute, value, span, line.component, None)))
+        claim = panel, line.attribute, value, start, start + len(word), line.component, None
+        new.append(make(PanelClaim, claim))
         return True
     if "." not in word or not line.may_differ:
         return False
@@ -259,8 +292,7 @@ def add_value(
         if value is None:
             return False
         end = start + len(piece)
-        span = make(Span, (start, end))
-        new.append(make(PanelClaim, (panel, attribute, value, span, component, slot)))
+        new.append(make(PanelClaim, (panel, attribute, value, start, end, component, slot)))
         start = end + 1
     return True
 

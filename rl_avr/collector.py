@@ -6,10 +6,10 @@ parsed and graded in one place only.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 
 from rewards.config import RewardConfig
 from rewards.grader import Grader
+from rl_avr.closing import Closing
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
 from rl_avr.seeding import derive_seed
@@ -19,7 +19,7 @@ from rollouts.engine import Engine, Sampling
 logger = logging.getLogger(__name__)
 
 
-class Collector:
+class Collector(Closing):
     """Samples and grades whole groups; as a context it ends what grading started.
 
     Args:
@@ -114,19 +114,6 @@ class Collector:
     def close(self) -> None:
         """Ends what grading started; the engine stays."""
         self._grader.close()
-
-    def __enter__(self) -> "Collector":
-        """Returns the collector."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Ends what grading started."""
-        self.close()
 
 
 def count_truncated(groups: Iterable[GradedGroup]) -> tuple[int, int]:

@@ -316,6 +316,8 @@ class PanelClaim(NamedTuple):
             kind's own names.
         value: the level claimed; a count for `number`; for `position` a number whose
             bit k says that slot k is filled.
+        start: offset of its first character in the completion's text.
+        end: one past its last.
         component: index of the component.
         slot: the slot spoken of, or None for all entities of the component.
     """
@@ -323,16 +325,28 @@ class PanelClaim(NamedTuple):
     panel: str
     attribute: str
     value: int
-    span: Span
+    start: int
+    end: int
     component: int = 0
     slot: int | None = None
+
+    @property
+    def span(self) -> Span:
+        """Where it stands."""
+        return Span(self.start, self.end)
 
 
 class RuleClaim(NamedTuple):
     """A statement about the rule of one attribute."""
 
     rule: Rule
-    span: Span
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        """Where it stands."""
+        return Span(self.start, self.end)
 
 
 class VerdictClaim(NamedTuple):
@@ -341,8 +355,14 @@ class VerdictClaim(NamedTuple):
     choice_index: int
     attribute: str
     fits: bool
-    span: Span
+    start: int
+    end: int
     component: int = 0
+
+    @property
+    def span(self) -> Span:
+        """Where it stands."""
+        return Span(self.start, self.end)
 
 
 @dataclass(frozen=True)

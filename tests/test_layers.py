@@ -16,6 +16,7 @@ PACKAGES = ("rl_avr", "rewards", "rollouts", "sft_warmstart")
 
 # room -> layer; the longest matching name decides, a folder stands for all inside it
 LAYERS = {
+    "rl_avr.closing": 0,
     "rl_avr.contracts": 0,
     "rl_avr.errors": 0,
     "rl_avr.seeding": 0,

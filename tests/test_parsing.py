@@ -604,3 +604,13 @@ def test_no_garbage_raises_in_any_schema(schema):
         parsed = parse("".join(rng.choices(pieces, k=rng.randrange(40))), 4, schema=schema)
         assert parsed.status != "ok"
         assert {c.attribute for c in parsed.panel_claims} <= {one.attribute for one in schema.lines}
+
+
+def test_a_chain_reads_the_same_again_and_elsewhere(puzzle):
+    """Claims of a line that was read before are kept; those of each text are its own."""
+    chain = gold_chain(puzzle)
+    first, again = parse(chain, 8), parse(chain, 8)
+    assert first == again
+    moved = parse(f"\n\n{chain}", 8)
+    for here, there in zip(first.panel_claims, moved.panel_claims, strict=True):
+        assert there == here._replace(start=here.start + 2, end=here.end + 2)

@@ -4,7 +4,6 @@ from rewards.parts.perception import f1
 from rewards.state import fits_of
 from rewards.truth import (
     FactKey,
-    is_right_rule,
     panel_fact,
     panel_truths,
     predicted_keys,
@@ -40,16 +39,12 @@ def knowledge(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     verdicts = parsed.verdict_claims if has_answer else ()
     # a chain predicts at the rule and again in the missing panel
     num_predictions = sum(max(1, times - 1) for times in truths.predictions.values())
-    rules = {
-        (claim.rule.component, claim.rule.attribute)
-        for claim in parsed.rule_claims
-        if is_right_rule(claim, puzzle)
-    }
+    rules = {rule for rule, _, _ in parsed.rule_claims if rule in puzzle.rules}
     fits = fits_of(puzzle)
     tried = {
         key
-        for claim in verdicts
-        if fits[key := (claim.choice_index, claim.component, claim.attribute)] == claim.fits
+        for index, attribute, told, _, _, component in verdicts
+        if fits[key := (index, component, attribute)] == told
     }
     num_claims = truths.num_shown + len(parsed.rule_claims) + len(verdicts)
     num_claims += num_predictions if has_answer else 0

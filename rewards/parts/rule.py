@@ -15,7 +15,7 @@ def rule(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
 
 def _rule_truths(parsed: ParsedCompletion, puzzle: Puzzle) -> dict[tuple[int, str], bool]:
     named: dict[tuple[int, str], list[Rule]] = {}
-    for rule, _ in parsed.rule_claims:
+    for rule, _, _ in parsed.rule_claims:
         named.setdefault((rule.component, rule.attribute), []).append(rule)
     ruled = {(rule.component, rule.attribute): [rule] for rule in puzzle.rules}
     return {key: key in ruled and named.get(key) == ruled[key] for key in {**ruled, **named}}

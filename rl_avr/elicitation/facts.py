@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rl_avr.contracts import Panel, PanelClaim, Puzzle, Rule, Scene, Span
+from rl_avr.contracts import Panel, PanelClaim, Puzzle, Rule, Scene
 from rl_avr.elicitation import question_words as words
 from rl_avr.elicitation.fluent import complete_rows, rule_clauses, trend
 from rl_avr.elicitation.schema import schema_of, stated_values
@@ -29,9 +29,7 @@ class StateKey:
 
     def claim(self) -> PanelClaim:
         """Returns the claim that the right answer makes."""
-        return PanelClaim(
-            self.panel, self.attribute, self.value, Span(0, 0), self.component, self.slot
-        )
+        return PanelClaim(self.panel, self.attribute, self.value, 0, 0, self.component, self.slot)
 
 
 @dataclass(frozen=True)

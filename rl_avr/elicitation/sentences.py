@@ -151,8 +151,8 @@ class SentenceGrammar:
         value = self._spoken[line].get(text)
         if value is None:
             return False
-        span = Span(start, start + len(text))
-        panels.append(PanelClaim(panel, line.attribute, value, span, line.component))
+        claim = panel, line.attribute, value, start, start + len(text), line.component, None
+        panels.append(make(PanelClaim, claim))
         return True
 
     def _shapes(self, match: re.Match[str], way: _Way, start: int, claims: Claims) -> str | None:
@@ -185,8 +185,8 @@ class SentenceGrammar:
             value, slot = value_of(word), _SLOTS.get(slot_word, line.num_slots)
             if value is None or slot >= line.num_slots:
                 return None
-            span = make(Span, (first, first + len(word)))
-            claims.panels.append(make(PanelClaim, (panel, attribute, value, span, component, slot)))
+            claim = panel, attribute, value, first, first + len(word), component, slot
+            claims.panels.append(make(PanelClaim, claim))
         return panel
 
     def _named(self, match: re.Match[str], way: _Way) -> tuple[str, ChainLine | None]:
@@ -214,7 +214,7 @@ class SentenceGrammar:
         value = _word(match, way, "value", start)
         if rule is None or not self._add(claims.panels, "missing", line, value, claims.slots):
             return None
-        claims.rules.append(RuleClaim(rule, Span(first, first + len(clause))))
+        claims.rules.append(RuleClaim(rule, first, first + len(clause)))
         claims.say_rule(line, True)
         return line.section
 
@@ -259,10 +259,8 @@ class SentenceGrammar:
             if line.attribute == "position":
                 slots[panel, line.component] = claims.panels[-1].value
             first += len(clause) + len(", ")
-            span = make(Span, (first, first + len(verdict)))
-            claims.verdicts.append(
-                make(VerdictClaim, (index, line.attribute, fits, span, line.component))
-            )
+            told = index, line.attribute, fits, first, first + len(verdict), line.component
+            claims.verdicts.append(make(VerdictClaim, told))
             first += len(verdict) + len(", ")
             line_of = self._line_of_later_clause
         return panel

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from rewards.composition import part_name
-from rewards.config import RewardConfig
+from rewards.config import RewardConfig, part_name
 from rewards.explain import explain
 from rewards.grader import Grader
 from rl_avr.contracts import Completion, Prompt, PromptKind, Puzzle, RolloutGroup

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rewards.composition import part_name, part_names
-from rewards.config import RewardConfig
+from rewards.composition import part_names
+from rewards.config import RewardConfig, part_name
 from rewards.grader import Grader
 from rl_avr.contracts import GradedGroup, ParseStatus, Prompt
 from rl_avr.errors import ConfigError, DataError, PuzzleError

@@ -28,8 +28,8 @@ from accelerate.utils import gather
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
-from rewards.composition import part_name, part_names, stream_weights
-from rewards.config import RewardConfig
+from rewards.composition import part_names, stream_weights
+from rewards.config import RewardConfig, part_name
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError

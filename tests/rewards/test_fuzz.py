@@ -217,9 +217,9 @@ def test_a_wrong_answer_is_worth_nothing_behind_the_gate(written, situation, let
 def said(parsed):
     """Returns what a text says, without how often and where."""
     return (
-        {c._replace(span=None) for c in parsed.panel_claims},
+        {c._replace(start=0, end=0) for c in parsed.panel_claims},
         {c.rule for c in parsed.rule_claims},
-        {v._replace(span=None) for v in parsed.verdict_claims},
+        {v._replace(start=0, end=0) for v in parsed.verdict_claims},
     )
 
 

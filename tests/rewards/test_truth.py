@@ -11,7 +11,7 @@ from rewards.truth import (
     predicted_keys,
     stated_keys,
 )
-from rl_avr.contracts import PanelClaim, Span, VerdictClaim
+from rl_avr.contracts import PanelClaim, VerdictClaim
 from rl_avr.elicitation.reading import read
 from rl_avr.parsing import parse
 
@@ -61,44 +61,44 @@ def test_a_component_s_values_are_its_own(zoo):
         != p.context[0].components[1].entities[0].size
     )
     size = puzzle.context[0].components[0].entities[0].size
-    claims = [PanelClaim("context:0", "size", size, Span(0, 1), c) for c in range(3)]
+    claims = [PanelClaim("context:0", "size", size, 0, 1, c) for c in range(3)]
     assert [is_true(claim, puzzle) for claim in claims] == [True, False, False]
 
 
 @pytest.mark.parametrize(
     "claim",
     [
-        PanelClaim("context:8", "type", 2, Span(0, 1)),
-        PanelClaim("choice:9", "type", 2, Span(0, 1)),
-        PanelClaim("context:0", "weight", 2, Span(0, 1)),
-        PanelClaim("context:0", "type", 2, Span(0, 1), 4),
-        PanelClaim("context:0", "type", 2, Span(0, 1), 0, 3),
+        PanelClaim("context:8", "type", 2, 0, 1),
+        PanelClaim("choice:9", "type", 2, 0, 1),
+        PanelClaim("context:0", "weight", 2, 0, 1),
+        PanelClaim("context:0", "type", 2, 0, 1, 4),
+        PanelClaim("context:0", "type", 2, 0, 1, 0, 3),
     ],
 )
 def test_a_claim_about_what_is_not_there_is_false(puzzle, zoo, claim):
     assert not is_true(claim, puzzle)
     scenes = next(p for p in zoo if p.family == "nonregular")
     assert not is_true(claim, scenes)
-    assert not is_right_verdict(VerdictClaim(9, "type", True, Span(0, 1)), puzzle)
+    assert not is_right_verdict(VerdictClaim(9, "type", True, 0, 1), puzzle)
 
 
 def test_claims_of_one_slot(grid):
     def color(value, slot):
-        return PanelClaim("context:0", "color", value, Span(0, 1), 0, slot)
+        return PanelClaim("context:0", "color", value, 0, 1, 0, slot)
 
     claims = [color(3, 0), color(5, 3), color(5, 0), color(3, 1), color(3, None)]
     assert [is_true(claim, grid) for claim in claims] == [True, True, False, False, False]
 
 
 def test_a_choice_whose_entities_differ_does_not_fit(grid):
-    assert not is_right_verdict(VerdictClaim(0, "color", True, Span(0, 3)), grid)
-    assert is_right_verdict(VerdictClaim(0, "color", False, Span(0, 3)), grid)
+    assert not is_right_verdict(VerdictClaim(0, "color", True, 0, 3), grid)
+    assert is_right_verdict(VerdictClaim(0, "color", False, 0, 3), grid)
 
 
 def test_without_a_right_answer_no_verdict_and_no_prediction_is_right(puzzle, annotated):
     unknown = dataclasses.replace(puzzle, answer_index=None)
-    assert not is_right_verdict(VerdictClaim(0, "type", False, Span(0, 1)), unknown)
-    missing = PanelClaim("missing", "type", 4, Span(0, 1))
+    assert not is_right_verdict(VerdictClaim(0, "type", False, 0, 1), unknown)
+    missing = PanelClaim("missing", "type", 4, 0, 1)
     assert is_true(missing, puzzle)
     assert not is_true(missing, unknown)
     assert not is_true(missing, annotated())

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from rewards.parts.consistency import consistency
-from rl_avr.contracts import PanelClaim, Span
+from rl_avr.contracts import PanelClaim
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.elicitation.reading import read
 from rl_avr.parsing import parse
@@ -86,8 +86,7 @@ def test_a_letter_that_the_puzzle_does_not_have(puzzle):
 def test_the_slots_of_a_grid_are_predicted_one_by_one(grid):
     # all choices with three entities have colors 1, 2 and 2; the sizes and types differ
     claims = tuple(
-        PanelClaim("missing", "color", value, Span(0, 1), 0, slot)
-        for slot, value in enumerate((1, 2, 2))
+        PanelClaim("missing", "color", value, 0, 1, 0, slot) for slot, value in enumerate((1, 2, 2))
     )
     parsed = dataclasses.replace(read("### Answer: B", grid), panel_claims=claims)
     assert consistency(parsed, grid) == pytest.approx(1 / 3)
