@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 sys.path = [
-    str(Path(__file__).parents[1]),
+    str(ROOT),
     *(path for path in sys.path if Path(path).resolve() != Path(__file__).parent),
     str(Path(__file__).parent),
 ]

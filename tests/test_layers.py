@@ -55,6 +55,7 @@ LAYERS = {
 # (importer, imported): allowed although both rooms are in one layer
 SIDEWAYS = {
     ("rewards", "rl_avr.elicitation"),  # what a chain can state is what perception is graded by
+    ("rl_avr.modeling", "rl_avr.algo"),  # a policy runs the packs that algo lays out
     ("rl_avr.parsing", "rl_avr.prompts"),  # the parser reads the tags that prompts defines
     ("rl_avr.parsing", "rl_avr.chain_lines"),  # a text is read line by line
     ("rl_avr.chain_lines", "rl_avr.prompts"),
