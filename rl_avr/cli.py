@@ -11,10 +11,11 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rl_avr import grpo, sft
 from rl_avr.errors import ConfigError, RlAvrError
+from rl_avr.modeling.config import Dtype
 from rl_avr.parent_process import end_with_parent_if_asked
 from rl_avr.settings import (
     DataSettings,
@@ -128,6 +129,14 @@ def run_rewards_explain(
         print(f"written: {html}")
 
 
+def run_export(model: str, adapter: Path, out: Path, dtype: Dtype) -> None:
+    """Merges adapters into their policy."""
+    from rl_avr.modeling.adapters import export_merged
+
+    export_merged(model, adapter, out, dtype)
+    print(f"written: {out}")
+
+
 def run_report(folder: Path) -> None:
     """Writes the report of a run's folder."""
     from rl_avr.pipeline.report import write_report
@@ -226,7 +235,13 @@ COMMANDS: dict[str, Command] = {
     "sft": Command(
         "Train one stage of the warm start.", SftSettings, sft.run, short={"stage": "sft.stage"}
     ),
-    "grpo": Command("Train a policy with GRPO.", GrpoSettings, grpo.run),
+    "grpo": Command(
+        "Train a policy with GRPO, or show one group of it.",
+        GrpoSettings,
+        grpo.run,
+        flags={"dry-run": ("dry_run.is_on", "true")},
+        saves_config=False,
+    ),
     "eval": Command("Measure a policy on held-out puzzles.", EvalSettings, run_eval),
     "rollout": Command(
         "Sample and grade chains for a whole set; goes on where it was stopped.",
@@ -239,7 +254,10 @@ COMMANDS: dict[str, Command] = {
         "Start replicas of vLLM's server for rollouts.engine vllm_server; Ctrl-C ends them.",
         ServeSettings,
         run_serve_rollouts,
-        ignored=("run", "data", "rewards", "credit", "trainer", "eval", "rollout"),
+        ignored=(
+            *("run", "data", "rewards", "credit", "update", "methods", "dry_run", "trainer"),
+            *("eval", "rollout"),
+        ),
     ),
     "rewards score": Command(
         "Grade recorded rollouts again; print each part by kind of puzzle, and what changed.",
@@ -285,6 +303,25 @@ COMMANDS: dict[str, Command] = {
             },
             "--config": _REWARDS,
             "--html": {"type": Path, "metavar": "FILE", "help": "write a page too"},
+        },
+    ),
+    "export": Command(
+        "Merge adapters into their policy and write it as a plain folder that vLLM serves.",
+        None,
+        run_export,
+        arguments={
+            "--model": {"required": True, "help": "the policy: a folder or a hub name"},
+            "--adapter": {
+                "type": Path,
+                "required": True,
+                "help": "folder of the adapters: RUN/adapter, or a checkpoint of a run with LoRA",
+            },
+            "--out": {"type": Path, "required": True, "help": "folder to write"},
+            "--dtype": {
+                "choices": get_args(Dtype),
+                "default": "float32",
+                "help": "of the weights written; default: float32",
+            },
         },
     ),
     "report": Command(

@@ -6,6 +6,8 @@ parsed and graded in one place only.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 from rewards.config import RewardConfig
 from rewards.grader import Grader
@@ -19,6 +21,13 @@ from rollouts.engine import Engine, Sampling
 logger = logging.getLogger(__name__)
 
 
+Phase = Callable[[Literal["rollout", "reward"]], AbstractContextManager[None]]
+
+
+def _unmeasured(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Collector(Closing):
     """Samples and grades whole groups; as a context it ends what grading started.
 
@@ -28,6 +37,7 @@ class Collector(Closing):
         rewards: how they are graded.
         seed: with the call's own path it decides every sample.
         max_truncated_share: a call of which a larger share is cut at the limit warns.
+        phase: gives the context in which sampling and grading run; one that measures them, say.
     """
 
     def __init__(
@@ -37,8 +47,10 @@ class Collector(Closing):
         rewards: RewardConfig,
         seed: int,
         max_truncated_share: float = 0.2,
+        phase: Phase = _unmeasured,
     ) -> None:
         self.engine = engine
+        self.phase = phase
         self._sampling = sampling
         self._grader = Grader(rewards)
         self._seed = seed
@@ -61,7 +73,8 @@ class Collector(Closing):
         """
         seed = derive_seed("rollout", self._seed, *path)
         sampling = Sampling(self._sampling, num_generations, seed)
-        groups = self.engine.generate(prompts, sampling)
+        with self.phase("rollout"):
+            groups = self.engine.generate(prompts, sampling)
         if [group.prompt.prompt_id for group in groups] != [p.prompt_id for p in prompts]:
             raise RolloutError(
                 f"expected one group a prompt, in order; got {len(groups)} groups for "
@@ -75,7 +88,8 @@ class Collector(Closing):
                     f"prompt {group.prompt.prompt_id}: expected {num_generations} completions of "
                     f"weights version {version}; got {len(group.completions)}, versions {stale}"
                 )
-        graded = self._grader.grade(groups)
+        with self.phase("reward"):
+            graded = self._grader.grade(groups)
         self._warn_of_truncation(graded)
         return graded
 

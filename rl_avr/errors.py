@@ -33,6 +33,10 @@ class RewardError(RlAvrError, ValueError):
     """A reward composition that is not well defined."""
 
 
+class UpdateError(RlAvrError, ArithmeticError):
+    """An update that would leave weights that are no numbers."""
+
+
 def nearest(word: str, candidates: Iterable[str], count: int = 3) -> str:
     """Returns the `count` candidates nearest to `word`, best first, as one string.
 

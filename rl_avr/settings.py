@@ -23,7 +23,14 @@ from rl_avr.evaluation.config import EvalConfig
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.pipeline.config import MakeConfig, OfflineConfig
 from rl_avr.puzzles.config import PuzzleConfig
-from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
+from rl_avr.training.config import (
+    CreditConfig,
+    DataConfig,
+    DryRunConfig,
+    MethodsConfig,
+    RunConfig,
+    UpdateConfig,
+)
 from rl_avr.yaml_types import Dumper, Loader, converted, fits, words
 from rollouts.config import RolloutConfig
 from sft_warmstart.config import SftConfig
@@ -65,6 +72,9 @@ class GrpoSettings:
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     credit: CreditConfig = field(default_factory=CreditConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    methods: MethodsConfig = field(default_factory=MethodsConfig)
+    dry_run: DryRunConfig = field(default_factory=DryRunConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Any field of trl's GRPOConfig."""
 

@@ -6,7 +6,6 @@ ids come back as the engine saw them, and logprobs are of the distribution sampl
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 import torch
@@ -47,8 +46,15 @@ class Engine(Protocol):
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
         """Returns one group per prompt, in order, each whole."""
 
-    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Replaces the weights; every cache that depends on them is emptied."""
+    def sync_weights(
+        self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
+    ) -> None:
+        """Replaces the weights; every cache that depends on them is emptied.
+
+        Args:
+            named_weights: all at the first sync; what later ones may leave out the engine says.
+            step: step of the run that they are for, named where they turn out to be broken.
+        """
 
     def close(self) -> None:
         """Frees the engine."""
@@ -56,10 +62,5 @@ class Engine(Protocol):
     def __enter__(self) -> "Engine":
         """Returns the engine."""
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Closes the engine."""

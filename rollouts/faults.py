@@ -27,17 +27,24 @@ def prompt_too_long(prompt_id: str, num_tokens: int, max_model_len: int) -> Roll
     )
 
 
-def check_finite(prompt_id: str, completions: Iterable[Completion]) -> None:
+def check_finite(
+    prompt_id: str, completions: Iterable[Completion], step: int | None = None
+) -> None:
     """Raises RolloutError where the policy gave no number for a sampled token.
 
-    The message names the sync that brought the weights: 0 are those of the folder.
+    Args:
+        prompt_id: of the prompt.
+        completions: of the prompt; they name the sync that brought the weights, 0 are those
+            of the policy's folder.
+        step: step of the run at which that sync was; None where the run has no steps.
     """
     for completion in completions:
         for position, logprob in enumerate(completion.sampling_logprobs):
             if not math.isfinite(logprob):
                 version = completion.weights_version
                 origin = (
-                    f"sync {version} brought such weights: the update before it has broken them. "
+                    f"sync {version}{'' if step is None else f', at step {step} of the run,'} "
+                    "brought such weights: the update before it has broken them. "
                     "Lower trainer.learning_rate or trainer.max_grad_norm; the last checkpoint "
                     "may be whole"
                     if version

@@ -148,6 +148,38 @@ def drop_half_line(path: Path) -> None:
             stream.truncate(keep)
 
 
+def drop_groups_from(path: Path, step: int) -> None:
+    """Cuts a file before its first group whose tag `step` is `step` or later.
+
+    Groups are appended in the order of their steps, so that one cut does it, which a kill
+    cannot leave half done. Without a file nothing is done.
+
+    Args:
+        path: what `append_groups` wrote with a tag `step`.
+        step: the first one that is recorded again.
+
+    Raises:
+        DataError: a line is no JSON object with a whole `step`.
+    """
+    drop_half_line(path)
+    if not path.is_file():
+        return
+    with path.open("r+b") as stream:
+        start = 0
+        for number, raw in enumerate(stream, start=1):
+            try:
+                is_later = int(json.loads(raw)["step"]) >= step
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise DataError(
+                    f"{path}, line {number}: expected a group with its step; got: {error!r}; "
+                    "repair or delete the line"
+                ) from error
+            if is_later:
+                break
+            start += len(raw)
+        stream.truncate(start)
+
+
 def _recorded(record: Any, where: str, line: int) -> RecordedGroup:
     """Returns the group of a line, or raises DataError that says where it stands."""
     try:

@@ -1,10 +1,10 @@
 """An engine that says what it is told; for tests of everything around an engine."""
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 
 import torch
 
+from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, Prompt, RolloutGroup
 from rollouts.config import SamplingConfig
 from rollouts.engine import Sampling
@@ -14,7 +14,7 @@ def _code_points(text: str) -> list[int]:
     return [ord(character) for character in text]
 
 
-class ScriptedEngine:
+class ScriptedEngine(Closing):
     """An `Engine` whose completions come from a function.
 
     Args:
@@ -45,25 +45,15 @@ class ScriptedEngine:
             for prompt in prompts
         ]
 
-    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync_weights(
+        self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
+    ) -> None:
         """Counts the sync and reads every weight."""
         for _ in named_weights:
             pass
         self.weights_version += 1
 
     def close(self) -> None:
-        """Does nothing."""
-
-    def __enter__(self) -> "ScriptedEngine":
-        """Returns the engine."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
         """Does nothing."""
 
     def _completion(self, prompt: Prompt, index: int, sampling: SamplingConfig) -> Completion:

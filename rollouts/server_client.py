@@ -1,16 +1,20 @@
 """One replica of vLLM's server, over HTTP: asks it to sample, and gives it weights."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from rl_avr.errors import RolloutError
+from rollouts.server_claim import CLAIM_HEADER, EXPIRES_S, Claim
 
 VERSION_HEADER = "x-weights-version"
 """Header of an answer that names the weights it was sampled by; `rollouts.server_replica` adds
 it."""
+LET_GO_PATH = "/let_go"
+"""Path by which a run lets go of a replica; `rollouts.server_replica` answers it."""
 FIRST_VERSION = "default"
 """What vLLM calls the weights that it was started with."""
 _MAX_SHOWN = 300
@@ -21,6 +25,10 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 class ReplicaFault(Exception):
     """A replica that failed; the same request may succeed on another one."""
+
+
+class HeldByAnotherRun(RolloutError):
+    """A replica that another run uses."""
 
 
 class NotFinite(RolloutError):
@@ -37,6 +45,7 @@ class ReplicaClient:
     Args:
         url: such as `http://127.0.0.1:8100`.
         api_key: what the replica was started with.
+        claim: the run that asks.
         connect_timeout_s: for a connection.
         request_timeout_s: for the answer to a request that samples or reloads.
         health_timeout_s: for the answer to a question about health.
@@ -46,6 +55,7 @@ class ReplicaClient:
         self,
         url: str,
         api_key: str,
+        claim: Claim,
         connect_timeout_s: float,
         request_timeout_s: float,
         health_timeout_s: float,
@@ -55,7 +65,7 @@ class ReplicaClient:
         self._quick = httpx.Timeout(health_timeout_s, connect=connect_timeout_s, pool=None)
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {api_key}"},
+            headers={"Authorization": f"Bearer {api_key}", CLAIM_HEADER: claim.to_header()},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             # a proxy of the environment knows nothing of loopback or of a cluster's machines
             trust_env=False,
@@ -67,7 +77,8 @@ class ReplicaClient:
 
         Raises:
             ReplicaFault: no answer in time, or not an answer.
-            RolloutError: the replica is no server of this project, or refuses the key.
+            RolloutError: the replica is no server of this project, refuses the key, or is
+                held by another run.
         """
         self._call("GET", "/health", self._quick)
         return str(_field(self._call("GET", "/weight_info", self._quick), "weight_version"))
@@ -91,17 +102,23 @@ class ReplicaClient:
         response = self._response("POST", "/v1/chat/completions", self._slow, json=body)
         return _json(response), response.headers.get(VERSION_HEADER, "")
 
-    def take_weights(self, folders: Sequence[str], version: str) -> None:
+    def take_weights(
+        self, version: str, folders: Sequence[str] = (), send: Callable[[], None] | None = None
+    ) -> None:
         """Replaces the weights and empties every cache that depends on them.
 
         Args:
-            folders: with safetensors, a later one over an earlier one; none keeps the weights.
             version: what the replica reports from now on.
+            folders: with safetensors, a later one over an earlier one.
+            send: sends weights another way, while no request runs. With neither the weights
+                stay.
 
         Raises:
             ReplicaFault: the replica failed; its version is not `version` then.
         """
         self._call("POST", "/pause", self._slow, params={"mode": "abort"})
+        if send is not None:
+            send()
         call = {"method": "take_weights", "args": list(folders)}
         self._call("POST", "/collective_rpc", self._slow, json=call)
         if not _field(self._call("POST", "/reset_prefix_cache", self._slow), "success"):
@@ -110,6 +127,28 @@ class ReplicaClient:
         self._call("POST", "/reset_encoder_cache", self._slow)
         self._call("POST", "/update_weight_version", self._slow, json={"new_version": version})
         self._call("POST", "/resume", self._slow)
+
+    def world_size(self) -> int:
+        """Returns how many workers the replica has, each with its own part of the weights."""
+        answer = self._call("GET", "/get_world_size", self._quick)
+        return int(_field(answer, "world_size"))
+
+    def control_transfer(self, step: str, body: dict[str, Any] | None = None) -> None:
+        """Asks for one step of vLLM's own weight transfer, and waits for its end.
+
+        Args:
+            step: last word of its path, such as `update_weights`.
+            body: what the step takes.
+
+        Raises:
+            ReplicaFault: the replica failed.
+        """
+        self._call("POST", f"/{step}", self._slow, json=body or {})
+
+    def let_go(self) -> None:
+        """Leaves the replica to other runs; what this run still asks of it is refused."""
+        with suppress(ReplicaFault, RolloutError):  # it may be gone, or held by another run
+            self._call("POST", LET_GO_PATH, self._quick)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -139,6 +178,12 @@ class ReplicaClient:
             raise RolloutError(
                 f"{self.url} refuses the API key; expected the key that `rl-avr serve-rollouts` "
                 "wrote: name its file in rollouts.server.api_key_file"
+            )
+        if response.status_code == 409:
+            raise HeldByAnotherRun(
+                f"{self.url}: {_reason(response)}. One run at a time: wait for its end, or start "
+                "replicas for this one with another rollouts.server.dir. A run that was killed "
+                f"on another machine is forgotten after {EXPIRES_S:.0f} s"
             )
         if response.status_code in (404, 405):
             raise RolloutError(

@@ -7,38 +7,46 @@ Groups are assembled by the prompt's place in the call, and the first whole answ
 the current weights is the one that counts; what comes later, or was sampled by other
 weights, is thrown away.
 
-Weights travel as safetensors through a folder that both sides share. Of several
-training processes the first one writes, and brings replicas up to date.
+Weights travel by one of the ways of `rollouts.server_transport`. Of several training
+processes the first one sends, and brings replicas up to date. One run has a replica at
+a time: every request carries its claim.
 """
 
 import base64
 import io
 import math
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 
 from rl_avr.chat import decode_image
+from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, FinishReason, Prompt, RolloutGroup
 from rl_avr.errors import RolloutError
-from rollouts.config import RolloutConfig
+from rollouts.config import RolloutConfig, ServerConfig
 from rollouts.engine import Sampling
 from rollouts.faults import check_finite, check_num_images, prompt_too_long
 from rollouts.prompt_inputs import processed_prompt
 from rollouts.server_address import find_servers
 from rollouts.server_call import ServerCall
-from rollouts.server_client import NotFinite, ReplicaClient, ReplicaFault, RequestRefused
+from rollouts.server_claim import own_claim
+from rollouts.server_client import (
+    HeldByAnotherRun,
+    NotFinite,
+    ReplicaClient,
+    ReplicaFault,
+    RequestRefused,
+)
 from rollouts.server_pool import ReplicaPool
-from rollouts.server_weights import WeightFolders
+from rollouts.server_transport import WeightTransport, make_transport
 
 _NEVER = -100.0
 
 
-class ServerEngine:
+class ServerEngine(Closing):
     """An `Engine` on one or many replicas.
 
     Args:
@@ -46,27 +54,34 @@ class ServerEngine:
         config: sizes, limits and the block `server`.
         processor: the policy's processor.
         banned_token_ids: tokens that are never sampled.
+        make_transport: (settings, name of the run) -> what carries its weights.
 
     Raises:
-        ConfigError: no address or no key is known.
-        RolloutError: no replica answers in time.
+        ConfigError: no address or no key is known, or the weights' way needs what is not here.
+        RolloutError: no replica answers in time, or another run has them.
     """
 
     def __init__(
-        self, path: str, config: RolloutConfig, processor: Any, banned_token_ids: Sequence[int]
+        self,
+        path: str,
+        config: RolloutConfig,
+        processor: Any,
+        banned_token_ids: Sequence[int],
+        make_transport: Callable[[ServerConfig, str], WeightTransport] = make_transport,
     ) -> None:
         self._config = config
         self._server = config.server
         self._processor = processor
         self._bias = {str(token): _NEVER for token in banned_token_ids}
         self._run: str = _from_first_rank(secrets.token_hex(4))
-        self._folders = WeightFolders(Path(self._server.dir) / "weights", self._run)
         self._is_first_rank = _rank() == 0
-        servers = find_servers(self._server)
+        self._transport = make_transport(self._server, self._run) if self._is_first_rank else None
+        servers, claim = find_servers(self._server), own_claim(self._run)
         clients = [
             ReplicaClient(
                 url,
                 servers.api_key,
+                claim,
                 self._server.connect_timeout_s,
                 self._server.request_timeout_s,
                 self._server.health_timeout_s,
@@ -74,9 +89,10 @@ class ServerEngine:
             for url in servers.urls
         ]
         self._pool = ReplicaPool(
-            clients, resolved(path), self._server.health_interval_s, self._is_first_rank
+            clients, resolved(path), self._server.health_interval_s, self._transport
         )
         self.weights_version = 0
+        self._step: int | None = None
         self._pool.start(self._version_name)
         try:
             self._pool.wait_for_any(self._server.wait_timeout_s, "at the start")
@@ -101,21 +117,25 @@ class ServerEngine:
 
         return ServerCall(self._pool, self._server, names, ask, max_load).run()
 
-    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync_weights(
+        self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
+    ) -> None:
         """Replaces the weights of every replica that answers; the others get them on return.
 
         Args:
             named_weights: all at the first sync; later those that have changed are enough.
+            step: step of the run that they are for.
 
         Raises:
             RolloutError: the weights cannot be written, or no replica takes them in time.
         """
         version, problem = self.weights_version + 1, None
-        if self._is_first_rank:
+        self._step = step
+        if self._transport is not None:
             try:
-                folders = self._folders.write(version, named_weights)
+                self._transport.keep(version, named_weights)
                 self.weights_version = version
-                self._pool.update(self._version_name, folders)
+                self._pool.update(self._version_name)
                 self._pool.wait_for_any(self._server.wait_timeout_s, f"at sync {version}")
             except RolloutError as error:
                 problem = error
@@ -128,26 +148,13 @@ class ServerEngine:
             raise problem or RolloutError(failed)
         if not self._is_first_rank:
             self.weights_version = version
-            self._pool.update(self._version_name, ())
+            self._pool.update(self._version_name)
 
     def close(self) -> None:
-        """Lets go of the replicas, which go on running, and deletes the weights sent to them."""
+        """Lets go of the replicas, which go on running, and deletes the weights kept for them."""
         self._pool.close()
-        if self._is_first_rank:
-            self._folders.remove()
-
-    def __enter__(self) -> "ServerEngine":
-        """Returns the engine."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the engine."""
-        self.close()
+        if self._transport is not None:
+            self._transport.close()
 
     @property
     def _version_name(self) -> str:
@@ -165,6 +172,8 @@ class ServerEngine:
             answer, version = client.sample(self._body(prompt, sampling))
         except NotFinite as error:
             raise self._not_finite(prompt) from error
+        except HeldByAnotherRun as held:
+            raise ReplicaFault(str(held)) from held
         except RequestRefused as refused:
             raise self._refusal(prompt, refused) from refused
         if version != self._pool.version:
@@ -216,14 +225,14 @@ class ServerEngine:
             raise ReplicaFault(f"not a whole answer: {error!r}") from error
         if len(completions) != num_generations:
             raise ReplicaFault(f"expected {num_generations} completions, got {len(completions)}")
-        check_finite(prompt.prompt_id, completions)
+        check_finite(prompt.prompt_id, completions, self._step)
         return RolloutGroup(prompt, prompt_ids, completions)
 
     def _not_finite(self, prompt: Prompt) -> Exception:
         """Returns the error of weights that give no number, in the words of every engine."""
         unknown = Completion("", (0,), (math.nan,), "stop", self.weights_version)
         try:
-            check_finite(prompt.prompt_id, [unknown])
+            check_finite(prompt.prompt_id, [unknown], self._step)
         except RolloutError as error:
             return error
         raise AssertionError("a logprob that is no number passed")

@@ -8,12 +8,17 @@ from pathlib import Path
 from rl_avr.errors import ConfigError
 from rl_avr.parent_process import END_WITH_PARENT
 from rollouts.config import RolloutConfig, ServerConfig
+from rollouts.server_transport import transfer_way
 
 
 def replica_arguments(
     path: str, dtype: str, config: RolloutConfig, port: int, on_gpu: bool
 ) -> list[str]:
-    """Returns the arguments of `vllm serve` for one replica; what the engine `vllm` sets too."""
+    """Returns the arguments of `vllm serve` for one replica; what the engine `vllm` sets too.
+
+    Raises:
+        ConfigError: weights over NCCL without a GPU.
+    """
     images = json.dumps({"image": config.max_images_per_prompt, "video": 0})
     arguments: dict[str, str | int | float] = {
         "model": path,
@@ -32,6 +37,8 @@ def replica_arguments(
         "middleware": "rollouts.server_replica.KeepOut",
     }
     flags = ["--disable-log-stats", "--disable-uvicorn-access-log"]
+    if transfer_way(config.server, on_gpu) == "nccl":
+        arguments["weight-transfer-config"] = json.dumps({"backend": "nccl"})
     if on_gpu:
         arguments["gpu-memory-utilization"] = config.gpu_memory_utilization
     else:

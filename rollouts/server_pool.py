@@ -18,6 +18,7 @@ from typing import Literal
 
 from rl_avr.errors import RolloutError
 from rollouts.server_client import FIRST_VERSION, ReplicaClient, ReplicaFault
+from rollouts.server_transport import WeightTransport
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +72,21 @@ class ReplicaPool:
         clients: of the replicas.
         path: the policy that version 0 is; a replica started with another is given this one.
         interval_s: between two looks at a replica.
-        may_update: whether this process brings stale replicas up to date; of several ranks
-            one does.
+        transport: brings stale replicas up to date; None where another rank does.
     """
 
     def __init__(
-        self, clients: Sequence[ReplicaClient], path: str, interval_s: float, may_update: bool
+        self,
+        clients: Sequence[ReplicaClient],
+        path: str,
+        interval_s: float,
+        transport: WeightTransport | None,
     ) -> None:
         self.replicas = [Replica(client) for client in clients]
         self._path = path
         self._interval_s = interval_s
-        self._may_update = may_update
+        self._transport = transport
         self._version = ""
-        self._folders: tuple[str, ...] = ()
         self._is_first = True
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -95,14 +98,14 @@ class ReplicaPool:
 
     def start(self, version: str) -> None:
         """Names the weights of `path` and begins to watch."""
-        self._version, self._folders = version, (self._path,)
+        self._version = version
         for replica in self.replicas:
             threading.Thread(target=self._watch, args=(replica,), daemon=True).start()
 
-    def update(self, version: str, folders: Sequence[str]) -> None:
+    def update(self, version: str) -> None:
         """Brings every replica that answers to new weights; returns when all have been tried."""
         with self._lock:
-            self._version, self._folders, self._is_first = version, tuple(folders), False
+            self._version, self._is_first = version, False
             for replica in self.replicas:
                 if replica.state == "up":
                     self._out(replica, "stale", f"has not got weights {version} yet")
@@ -169,9 +172,11 @@ class ReplicaPool:
         )
 
     def close(self) -> None:
-        """Stops watching; replicas go on running."""
+        """Stops watching and leaves the replicas, which go on running, to other runs."""
         self._closed.set()
         for replica in self.replicas:
+            if self._transport is not None and replica.state != "down":
+                replica.client.let_go()
             replica.client.close()
 
     def _watch(self, replica: Replica) -> None:
@@ -189,9 +194,9 @@ class ReplicaPool:
                 if found != version:
                     self._retire(replica, "stale", f"it has weights {found!r}")
                     epoch = replica.epoch
-                    if not self._may_update:
+                    if self._transport is None:
                         return
-                    self._bring_up_to_date(replica, version, found)
+                    self._bring_up_to_date(replica, self._transport, version, found)
             except ReplicaFault as fault:
                 replica.error = None
                 self._retire(replica, "down", str(fault))
@@ -201,12 +206,17 @@ class ReplicaPool:
             else:
                 self._admit(replica, version, epoch)
 
-    def _bring_up_to_date(self, replica: Replica, version: str, found: str) -> None:
+    def _bring_up_to_date(
+        self, replica: Replica, transport: WeightTransport, version: str, found: str
+    ) -> None:
         """Gives a replica the current weights; those that it was started with may be them."""
-        client, folders = replica.client, self._folders
-        if self._is_first and found == FIRST_VERSION and client.loaded_path() == self._path:
-            folders = ()
-        client.take_weights(folders, version)
+        client = replica.client
+        if not self._is_first:
+            transport.give(client, version, found)
+        elif found == FIRST_VERSION and client.loaded_path() == self._path:
+            client.take_weights(version)
+        else:
+            client.take_weights(version, [self._path])
         reported = client.weights_version()
         if reported != version:
             raise ReplicaFault(f"it has weights {reported!r} after a sync, expected {version!r}")

@@ -4,14 +4,16 @@
                             the main module, in every process that vLLM spawns
     `KeepOut`               vLLM asks for the API key on /v1 and /inference alone; the paths that
                             replace weights stand open. Here every path but /health asks for it,
-                            and an answer says by which weights it was sampled
+                            a run is served only while no other run holds the replica, and an
+                            answer says by which weights it was sampled
     `TakesWeights`          reloads weights from folders and packs a tied output head again, which
-                            vLLM's reload does not visit, in one call
+                            no reload of vLLM's visits, in one call
 
 `python -m rollouts.server_replica ARGUMENTS` takes the arguments of `vllm serve`, and the
 key from the environment, where no other user reads it.
 """
 
+import json
 import os
 import secrets
 import sys
@@ -19,7 +21,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rl_avr.parent_process import end_with_parent_if_asked
-from rollouts.server_client import VERSION_HEADER
+from rollouts.server_claim import CLAIM_HEADER, Claim, ClaimBook
+from rollouts.server_client import LET_GO_PATH, VERSION_HEADER
 
 KEY_VARIABLE = "VLLM_API_KEY"
 _OPEN_PATH = "/health"
@@ -34,6 +37,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 class KeepOut:
     """Asks for the key on every path and adds `VERSION_HEADER` to every answer that samples.
 
+    A request that names its run takes or renews the run's claim; while another run holds
+    the replica it is refused.
+
     Args:
         app: vLLM's server.
     """
@@ -41,28 +47,45 @@ class KeepOut:
     def __init__(self, app: App) -> None:
         self._app = app
         self._expected = f"Bearer {os.environ[KEY_VARIABLE]}".encode()
+        self._claims = ClaimBook()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers 401 without the key; otherwise passes the request on."""
+        """Answers 401 without the key, 409 to another run; otherwise passes the request on."""
         if scope["type"] == "lifespan" or scope["path"] == _OPEN_PATH:
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"authorization", b"")
+        headers = dict(scope["headers"])
+        given = headers.get(b"authorization", b"")
         if scope["type"] != "http" or not secrets.compare_digest(given, self._expected):
-            await _refuse(scope, send)
-        elif scope["path"] == _SAMPLING_PATH:
-            await self._app(scope, receive, await _with_version(scope, send))
+            await _answer(scope, send, 401, {"error": "wrong or no API key"})
+        elif (named := headers.get(CLAIM_HEADER.encode())) is not None:
+            await self._answer_run(Claim.from_header(named.decode()), scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
+
+    async def _answer_run(self, claim: Claim, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"] == LET_GO_PATH:
+            self._claims.let_go(claim.run)
+            await _answer(scope, send, 200, {})
+        elif refusal := self._claims.refusal(claim):
+            await _answer(scope, send, 409, {"error": {"message": refusal}})
+        else:
+            with self._claims.running(claim):
+                await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"] == _SAMPLING_PATH:
+            send = await _with_version(scope, send)
+        await self._app(scope, receive, send)
 
 
-async def _refuse(scope: Message, send: Send) -> None:
+async def _answer(scope: Message, send: Send, status: int, content: dict[str, Any]) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": b'{"error": "wrong or no API key"}'})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 async def _with_version(scope: Message, send: Send) -> Send:
@@ -85,15 +108,17 @@ class TakesWeights:
     """A method that vLLM adds to its worker."""
 
     def take_weights(self, *folders: str) -> None:
-        """Reloads weights from folders of safetensors, a later one over an earlier one."""
+        """Reloads weights from folders of safetensors, a later one over an earlier one.
+
+        Without a folder it finishes what came another way: it packs the output head again.
+        """
         from rollouts.vllm_engine import repack_output_head
         from rollouts.vllm_sampler import draw_in_blocks
 
         worker: Any = self
         for folder in folders:
             worker.reload_weights(weights_path=folder)
-        if folders:
-            repack_output_head(worker.model_runner.get_model())
+        repack_output_head(worker.model_runner.get_model())
         draw_in_blocks(worker)
 
 

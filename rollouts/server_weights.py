@@ -1,4 +1,4 @@
-"""Weights on their way to replicas without NCCL: numbered folders of safetensors."""
+"""Weights on their way to replicas through a shared folder: numbered folders of safetensors."""
 
 import fcntl
 import shutil
@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from rl_avr.errors import RolloutError
+from rollouts.server_client import ReplicaClient
 
 _SHARD_BYTES = 2**31
 _KEEP = 2
@@ -17,7 +18,7 @@ _LOCK = "lock"
 
 
 class WeightFolders:
-    """Writes each version into a folder of its own and keeps the newest two.
+    """A `WeightTransport`: each version goes into a folder of its own, the newest two stay.
 
     A sync need not bring every weight: frozen ones come once. The newest folder that
     has a weight that the current one lacks is kept too, and stands before it.
@@ -36,8 +37,13 @@ class WeightFolders:
         self._names: dict[Path, frozenset[str]] = {}
         self._current: tuple[Path, ...] = ()
 
-    def write(self, version: int, named_weights: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
-        """Returns the folders that hold all weights sent so far, in the order to load them.
+    @property
+    def current(self) -> list[str]:
+        """The folders that hold all weights kept so far, in the order to load them."""
+        return [str(folder) for folder in self._current]
+
+    def keep(self, version: int, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Writes what a sync brings into a folder of its own.
 
         Raises:
             RolloutError: the folder cannot be written.
@@ -60,9 +66,16 @@ class WeightFolders:
         for old in [f for f in list(self._names)[:-_KEEP] if f not in self._current]:
             shutil.rmtree(old, ignore_errors=True)
             del self._names[old]
-        return [str(f) for f in self._current]
 
-    def remove(self) -> None:
+    def give(self, client: ReplicaClient, version: str, found: str) -> None:
+        """Has one replica load the folders.
+
+        Raises:
+            ReplicaFault: the replica failed.
+        """
+        client.take_weights(version, self.current)
+
+    def close(self) -> None:
         """Deletes all that was written."""
         if self._lock is not None:
             shutil.rmtree(self._root, ignore_errors=True)

@@ -12,11 +12,11 @@ them as the only possible ones.
 
 import copy
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
 
+from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, Prompt, RolloutGroup
 from rl_avr.errors import RolloutError
 from rollouts.config import RolloutConfig, SamplingConfig
@@ -25,7 +25,7 @@ from rollouts.faults import check_finite, check_num_images, prompt_too_long
 from rollouts.prompt_inputs import processed_prompt
 
 
-class TransformersEngine:
+class TransformersEngine(Closing):
     """An `Engine` on a copy of the policy of its own.
 
     Args:
@@ -53,6 +53,7 @@ class TransformersEngine:
         self._banned = torch.tensor(list(banned_token_ids), dtype=torch.long)
         self._parameters = dict(self._model.named_parameters())
         self.weights_version = 0
+        self._step: int | None = None
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
@@ -73,7 +74,9 @@ class TransformersEngine:
         ]
 
     @torch.no_grad()
-    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync_weights(
+        self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
+    ) -> None:
         """Copies the weights by name; the first sync brings all, later ones what has changed.
 
         Raises:
@@ -97,24 +100,11 @@ class TransformersEngine:
                 f"sync {sync}: {len(missing)} weights never came, first {min(missing)}; expected "
                 "every weight at the first sync"
             )
-        self.weights_version = sync
+        self.weights_version, self._step = sync, step
 
     def close(self) -> None:
         """Frees the policy; calling it twice does nothing."""
         self._model, self._parameters = None, {}
-
-    def __enter__(self) -> "TransformersEngine":
-        """Returns the engine."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the engine."""
-        self.close()
 
     def _inputs(self, prompt: Prompt) -> Any:
         """Returns the processor's tensors of one prompt, a batch of one."""
@@ -135,7 +125,7 @@ class TransformersEngine:
             draw = _Draw(sampling.config, self._banned, generator)
             self._continue(ids, cache, min(left, self._config.max_num_seqs), limit, draw)
             completions += self._completions(draw)
-        check_finite(prompt.prompt_id, completions)
+        check_finite(prompt.prompt_id, completions, self._step)
         return RolloutGroup(prompt, tuple(ids[0].tolist()), tuple(completions))
 
     def _prompt_cache(self, inputs: Any) -> Any:

@@ -15,18 +15,19 @@ engine has forgotten.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
 
 from rl_avr.chat import unexpanded_prompt_ids
+from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, FinishReason, Prompt, RolloutGroup
 from rl_avr.errors import RolloutError
 from rollouts.config import RolloutConfig
 from rollouts.engine import Sampling
 from rollouts.faults import check_finite, check_num_images, prompt_too_long
 from rollouts.prompt_inputs import processed_prompt, prompt_images
+from rollouts.vllm_adapters import AdapterShape, AdapterSlot
 from rollouts.vllm_loading import load_llm
 from rollouts.vllm_parallel import Asked, prompt_exchange
 
@@ -35,7 +36,7 @@ _LONGEST_QUOTE = 300
 _SLEEP_LEVEL = 1  # level 2 forgets the weights, and a sync that leaves some out would not do
 
 
-class VllmEngine:
+class VllmEngine(Closing):
     """An `Engine` on vLLM's offline API.
 
     Args:
@@ -46,6 +47,7 @@ class VllmEngine:
         banned_token_ids: tokens that are never sampled.
         seed: seed of the engine; `generate` takes a seed of its own.
         load: makes vLLM's engine from path, dtype, config and seed.
+        adapter: shape of the adapters that come at a sync; `load` must make room for them.
 
     Raises:
         ConfigError: a setting that this machine does not have.
@@ -61,14 +63,17 @@ class VllmEngine:
         banned_token_ids: Sequence[int],
         seed: int = 0,
         load: Callable[[str, str, RolloutConfig, int], Any] = load_llm,
+        adapter: AdapterShape | None = None,
     ) -> None:
         self._processor = processor
         self._config = config
         self._banned: Mapping[int, float] = dict.fromkeys(banned_token_ids, _NEVER)
         self._llm = load(path, dtype, config, seed)
+        self._adapter = AdapterSlot(adapter) if adapter else None
         self._exchange = prompt_exchange(config.tensor_parallel_size)
         self._is_asleep = False
         self.weights_version = 0
+        self._step: int | None = None
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
         """Returns one group per prompt: one request each with n = `num_generations`.
@@ -98,18 +103,26 @@ class VllmEngine:
             for prompt, output in zip(prompts, outputs[mine], strict=True)
         ]
 
-    def sync_weights(self, named_weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def sync_weights(
+        self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
+    ) -> None:
         """Replaces the weights in place and empties every cache that depends on them.
 
         Args:
-            named_weights: whole parts of the policy; a part that is not among them stays.
+            named_weights: whole parts of the policy; a part that is not among them stays. With
+                adapters, their matrices too, as `rl_avr.modeling.weights` names them.
+            step: step of the run that they are for.
 
         Raises:
             RolloutError: vLLM does not know a name, or expects another shape.
         """
         self._wake()
+        if self._adapter:
+            named_weights = self._adapter.take_out(named_weights)
         try:
             self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named_weights})
+            if self._adapter:
+                self._adapter.load(self._llm)
         except _reload_errors() as error:
             raise RolloutError(
                 f"sync {self.weights_version + 1}: vLLM cannot take the policy's weights; expected "
@@ -120,26 +133,13 @@ class VllmEngine:
         self._llm.reset_prefix_cache()
         self._llm.llm_engine.engine_core.reset_encoder_cache()
         self._llm.llm_engine.reset_mm_cache()
-        self.weights_version += 1
+        self.weights_version, self._step = self.weights_version + 1, step
 
     def close(self) -> None:
         """Frees the engine; calling it twice does nothing."""
         llm, self._llm = self._llm, None
         if llm is not None:
             llm.llm_engine.engine_core.shutdown()
-
-    def __enter__(self) -> "VllmEngine":
-        """Returns the engine."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the engine."""
-        self.close()
 
     def _sleep(self) -> None:
         if self._config.sleep:
@@ -164,7 +164,12 @@ class VllmEngine:
         added: list[str] = []
         for (prompt, sampling), request in zip(asked, requests, strict=True):
             try:
-                added += self._llm.enqueue(request, self._params(prompt, sampling), use_tqdm=False)
+                added += self._llm.enqueue(
+                    request,
+                    self._params(prompt, sampling),
+                    lora_request=self._adapter.request if self._adapter else None,
+                    use_tqdm=False,
+                )
             except _vllm_errors() as error:
                 self._llm.llm_engine.abort_request(added, internal=True)
                 raise self._refused(prompt, error) from error
@@ -202,7 +207,7 @@ class VllmEngine:
             self._completion(sample, text)
             for sample, text in zip(output.outputs, texts, strict=True)
         )
-        check_finite(prompt.prompt_id, completions)
+        check_finite(prompt.prompt_id, completions, self._step)
         return RolloutGroup(prompt, tuple(output.prompt_token_ids), completions)
 
     def _completion(self, sample: Any, text: str) -> Completion:

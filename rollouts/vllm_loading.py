@@ -8,6 +8,7 @@ import torch
 from rl_avr.errors import ConfigError, RolloutError
 from rl_avr.torchvision_compat import cover_vllm_inspection
 from rollouts.config import RolloutConfig
+from rollouts.vllm_adapters import lora_arguments
 from rollouts.vllm_faults import check_vllm, load_error
 from rollouts.vllm_names import map_saved_names
 from rollouts.vllm_sampler import draw_in_blocks
@@ -20,8 +21,15 @@ _LOAD_ERRORS = (
 )
 
 
-def load_llm(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
+def load_llm(path: str, dtype: str, config: RolloutConfig, seed: int, lora_rank: int = 0) -> Any:
     """Returns vLLM's offline engine with the policy in it.
+
+    Args:
+        path: folder or hub name of the policy.
+        dtype: precision of the weights and of the key-value cache.
+        config: sizes and limits.
+        seed: of the engine.
+        lora_rank: rank of the adapters that it will get; 0 where it gets none.
 
     Raises:
         ConfigError: a setting that this machine does not have.
@@ -29,6 +37,7 @@ def load_llm(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
     """
     on_gpu = torch.cuda.is_available()
     _check_parallel(config, on_gpu)
+    lora = lora_arguments(lora_rank)
     _set_environment(config)
     check_vllm(torch.__version__, on_gpu)
     try:
@@ -62,6 +71,7 @@ def load_llm(path: str, dtype: str, config: RolloutConfig, seed: int) -> Any:
             block_size=None if on_gpu else _CPU_BLOCK_TOKENS,
             enable_sleep_mode=config.sleep,
             tensor_parallel_size=config.tensor_parallel_size,
+            **lora,
             **({"gpu_memory_utilization": config.gpu_memory_utilization} if on_gpu else {}),
             **({"distributed_executor_backend": "external_launcher"} if _world_size() > 1 else {}),
         )

@@ -8,11 +8,13 @@ from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
 from rl_avr.errors import ConfigError
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.freezing import train_only
+from rl_avr.modeling.config import Part, PolicyConfig
+from rl_avr.modeling.freezing import trained_by
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
 from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.policy_parts import choose_trained, save_policy, set_learning_rates
+from rl_avr.training.resumable import Resumable
 from rl_avr.training.run_folder import (
     MetricsCallback,
     last_checkpoint,
@@ -24,7 +26,12 @@ from rl_avr.training.trainer_block import check_trainer_block
 from sft_warmstart.config import SftConfig
 from sft_warmstart.records import sft_records
 
+_PERCEPTION: tuple[Part, ...] = ("vision_tower", "connector")
 _BAR = {"loss": "loss", "mean_token_accuracy": "token accuracy"}
+
+
+class _SftTrainer(Resumable, SFTTrainer):
+    """trl's trainer, which goes on from the weights of a checkpoint."""
 
 
 class _StopAfter(TrainerCallback):
@@ -49,8 +56,8 @@ def train_sft(
 ) -> Path:
     """Trains one stage and writes the policy; returns the policy's folder.
 
-    `perception` trains vision tower and connector; `reasoning` trains everything,
-    or the language model alone with `policy.freeze_vision_tower`.
+    `perception` trains vision tower and connector; `reasoning` trains every part that
+    `policy.freeze` does not name.
 
     Raises:
         ConfigError: a key, a folder or a model that cannot be used.
@@ -67,10 +74,7 @@ def train_sft(
     ensure_small_policy(policy)
     processor = load_processor(policy.path)
     model = load_policy(policy)
-    if sft.stage == "perception":
-        train_only(model, ("vision",))
-    elif policy.freeze_vision_tower:
-        train_only(model, ("language",))
+    parts = _PERCEPTION if sft.stage == "perception" else trained_by(policy.freeze)
     args = TrlSftConfig(
         output_dir=str(folder / "checkpoints"),
         seed=run.seed,
@@ -79,15 +83,15 @@ def train_sft(
         remove_unused_columns=False,
         **trainer,
     )
-    sft_trainer = SFTTrainer(
+    sft_trainer = _SftTrainer(
         model=model,
+        peft_config=choose_trained(model, policy, parts),
         args=args,
         train_dataset=sft_records(data, sft, run.seed),
         processing_class=processor,
         callbacks=[MetricsCallback(folder / "metrics.jsonl"), _StopAfter(sft.stop_after_steps)],
     )
+    set_learning_rates(sft_trainer, policy.learning_rates)
     show_bar(sft_trainer, f"SFT, {sft.stage}", _BAR, sft.stop_after_steps)
     sft_trainer.train(resume_from_checkpoint=last_checkpoint(run))
-    sft_trainer.save_model(str(folder / "policy"))
-    processor.save_pretrained(folder / "policy")
-    return folder / "policy"
+    return save_policy(sft_trainer, policy, folder)

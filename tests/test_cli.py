@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,14 @@ TARGETS = {
     "data export": ("rl_avr.pipeline.data_raven", "export_data"),
     "sft": ("sft_warmstart.train", "train_sft"),
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
+    "grpo --dry-run": ("rl_avr.pipeline.grpo_dry_run", "dry_run"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
     "rollout": ("rl_avr.pipeline.rollout", "make_rollouts"),
     "rollout --dry-run": ("rl_avr.pipeline.rollout", "describe_rollouts"),
     "rewards score": ("rl_avr.pipeline.rewards_score", "score_rollouts"),
     "rewards explain": ("rl_avr.pipeline.rewards_explain", "explain_completion"),
     "the arguments of rewards explain": ("rl_avr.pipeline.rewards_explain", "Asked"),
+    "export": ("rl_avr.modeling.adapters", "export_merged"),
     "report": ("rl_avr.pipeline.report", "write_report"),
 }
 
@@ -70,7 +73,8 @@ def test_every_subcommand_has_one_row():
     data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
     rewards = ["rewards score", "rewards explain"]
     assert list(COMMANDS) == [
-        *("demo", *data, "sft", "grpo", "eval", "rollout", "serve-rollouts", *rewards, "report"),
+        *("demo", *data, "sft", "grpo", "eval", "rollout", "serve-rollouts", *rewards),
+        *("export", "report"),
     ]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
 
@@ -83,7 +87,7 @@ def test_grpo_gets_its_sections_and_saves_the_resolved_config(calls, tmp_path):
     assert main([*line, "--trainer.learning_rate", "1e-5", "--trainer.temperature=0.5"]) == 0
     ((name, args, kwargs),) = calls
     assert (name, args) == ("train_grpo", ())
-    assert set(kwargs) == {"run", "policy", "data", "rollouts", "rewards", "credit", "trainer"}
+    assert set(kwargs) == {field.name for field in fields(GrpoSettings)} - {"dry_run"}
     assert kwargs["run"].seed == 9
     assert kwargs["trainer"] == {
         "beta": 0.1,
@@ -93,6 +97,13 @@ def test_grpo_gets_its_sections_and_saves_the_resolved_config(calls, tmp_path):
     }
     saved = load_settings(GrpoSettings, [tmp_path / "out" / "config.yaml"])
     assert saved == GrpoSettings(**kwargs)
+
+
+def test_a_dry_run_of_grpo_leaves_the_folder_to_its_function(calls, tmp_path):
+    assert main(["grpo", "--dry-run", "--run.dir", "out"]) == 0
+    ((name, (settings,), _),) = calls
+    assert name == "dry_run" and settings.dry_run.is_on and settings.run.dir == "out"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +186,15 @@ def test_rollout_reaches_its_functions_and_leaves_the_folder_to_them(calls, tmp_
     assert real[0] == "make_rollouts" and real[1][0].rollout.num_generations == 4
     # a folder that holds other rollouts keeps its config
     assert not (tmp_path / "out").exists()
+
+
+def test_export_reaches_its_function_with_float32_unless_told(calls, capsys):
+    line = ["export", "--model", "runs/base", "--adapter", "runs/x/adapter", "--out", "merged"]
+    assert main(line) == 0
+    assert main([*line, "--dtype", "bfloat16"]) == 0
+    folders = ("runs/base", Path("runs/x/adapter"), Path("merged"))
+    assert [args for _, args, _ in calls] == [(*folders, "float32"), (*folders, "bfloat16")]
+    assert capsys.readouterr().out == "written: merged\n" * 2
 
 
 def test_rewards_alone_says_what_to_type(calls, capsys):

@@ -1,6 +1,8 @@
 """Every YAML in configs/ is complete, loads, and says its hardware."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +17,13 @@ from rl_avr.settings import (
     SftSettings,
     load_settings,
 )
+from rl_avr.training.config import (
+    KlConfig,
+    MethodsConfig,
+    SamplerConfig,
+    TransformConfig,
+)
+from rl_avr.training.methods import check_methods
 from rl_avr.training.trainer_block import check_trainer_block
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -27,7 +36,9 @@ KINDS = {
     "sft": SftSettings,
 }
 TRL = {GrpoSettings: GRPOConfig, SftSettings: SFTConfig}
-RUN_CONFIGS = sorted(p for p in CONFIGS.glob("*/*.yaml") if p.parent.name != "accelerate")
+RUN_CONFIGS = sorted(
+    p for p in CONFIGS.glob("*/*.yaml") if p.parent.name not in ("accelerate", "methods")
+)
 
 
 @pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -39,6 +50,47 @@ def test_a_config_loads_with_its_trainer_block(path):
         check_trainer_block(settings.trainer, TRL[kind])
     head = path.read_text().splitlines()[0]
     assert head.startswith("# ")
+
+
+def test_the_lora_overlay_changes_the_demo_s_grpo_and_leaves_the_rest():
+    plain, lora = (
+        load_settings(GrpoSettings, [CONFIGS / "demo" / name for name in names], [])
+        for names in (["grpo.yaml"], ["grpo.yaml", "grpo_lora.yaml"])
+    )
+    assert not plain.policy.lora.is_on
+    assert (lora.policy.lora.rank, lora.policy.lora.alpha) == (8, 16.0)
+    assert lora.policy.path == plain.policy.path
+    assert lora.policy.freeze == plain.policy.freeze == ("vision_tower", "connector")
+    assert lora.run.dir != plain.run.dir
+    assert lora.trainer == {**plain.trainer, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("grpo_d", {"kl": KlConfig("grpo_d", 0.04, 0.1, 0.3)}),
+        ("stcr", {"advantages": TransformConfig("stcr", 20.0)}),
+        ("sec", {"sampler": SamplerConfig("sec", 0.5, 0.2)}),
+    ],
+)
+@pytest.mark.parametrize("below", ["demo", "qwen2_5_vl_3b", "llava_next_7b"])
+def test_a_method_s_overlay_changes_one_place_and_can_be_laid_over_any_run(name, changed, below):
+    files = [CONFIGS / below / "grpo.yaml", CONFIGS / "methods" / f"{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(GrpoSettings, files[:n], []) for n in (1, 2))
+    assert plain.methods == MethodsConfig()
+    assert ours.methods == replace(MethodsConfig(), **changed)
+    assert ours.run.dir == f"runs/{name}"
+    beta = {"beta": 0.0655} if name == "grpo_d" else {}
+    assert ours.trainer == {**plain.trainer, **beta}
+    same = {"run": plain.run, "methods": plain.methods, "trainer": plain.trainer}
+    assert replace(ours, **same) == plain
+    args = SimpleNamespace(beta=ours.trainer.get("beta", 0.0), use_liger_kernel=False)
+    check_methods(ours.methods, args, ours.rollouts.dynamic)
+
+
+def test_every_method_s_overlay_is_tested():
+    assert {p.stem for p in (CONFIGS / "methods").iterdir()} == {"grpo_d", "stcr", "sec"}
 
 
 @pytest.mark.parametrize("folder", ["qwen2_5_vl_3b", "llava_next_7b"])

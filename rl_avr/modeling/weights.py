@@ -1,40 +1,67 @@
 """What leaves a policy on its way to a rollout engine, and what keeps the two equal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from rl_avr.errors import ConfigError
-from rl_avr.modeling.freezing import Part, part_of
+from rl_avr.modeling.adapters import (
+    adapter_layers,
+    adapter_pair,
+    has_adapters,
+    merged_weight,
+    plain_model,
+)
+from rl_avr.modeling.config import Part
+from rl_avr.modeling.freezing import PARTS, part_of, trained_parts
 
 # exp gives 0 in every precision, and float16 still holds it beside any logit
 _NEVER = -1e4
+_BASE_LAYER = "base_layer"
+_ADAPTER = "lora_"
 
 
-def named_weights(model: Any, skip_frozen: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields every parameter once, under its name in the module, whole on every rank.
+def named_weights(
+    model: Any, skip_frozen: bool = False, adapters_apart: Collection[Part] = ()
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields every weight once, under its name in the plain policy, whole on every rank.
+
+    Where an adapter stands beside a layer, the layer's weight comes with it merged,
+    W + alpha / rank * B A, computed when its turn comes; the policy itself stays as it is.
 
     Under ZeRO-3 a parameter is gathered while it is out; all ranks must iterate
     together. Tied weights come once, under the name of the input embedding.
 
     Args:
-        model: the policy.
-        skip_frozen: leave out each part, vision or language, of which nothing is trained.
-            Parts and not single parameters, because an engine fuses neighbours (queries,
-            keys and values) and would fill what does not come with anything.
+        model: the policy, with adapters or without.
+        skip_frozen: leave out each part of which nothing is trained. Parts and not single
+            parameters, because an engine fuses neighbours (queries, keys and values) and
+            would fill what does not come with anything.
+        adapters_apart: parts whose adapters are not merged: each comes as the two weights
+            `LAYER.lora_A.weight` and `LAYER.lora_B.weight`, after all others. With
+            `skip_frozen` they are all that comes of such a part.
     """
-    kept = trained_parts(model) if skip_frozen else None
-    for name, parameter in model.named_parameters():
-        if kept is None or part_of(name) in kept:
-            with _gathered(parameter):
-                yield name, parameter.detach()
-
-
-def trained_parts(model: Any) -> set[Part]:
-    """Returns the parts of which at least one parameter is trained."""
-    return {part_of(name) for name, p in model.named_parameters() if p.requires_grad}
+    layers = dict(adapter_layers(model)) if has_adapters(model) else {}
+    apart = {name: layer for name, layer in layers.items() if part_of(name) in adapters_apart}
+    kept = trained_parts(model) if skip_frozen else set(PARTS)
+    if layers and skip_frozen:
+        kept -= set(adapters_apart)
+    for full_name, parameter in plain_model(model).named_parameters():
+        module, _, last = full_name.rpartition(".")
+        if (layers and _ADAPTER in module) or part_of(full_name) not in kept:
+            continue
+        module = module.removesuffix(f".{_BASE_LAYER}")
+        is_merged = last == "weight" and module in layers and module not in apart
+        beside = adapter_pair(layers[module]) if is_merged else ()
+        with _gathered(parameter, *beside):
+            weight = merged_weight(layers[module]) if is_merged else parameter
+            yield f"{module}.{last}" if module else last, weight.detach()
+    for name, layer in apart.items():
+        for which, matrix in zip("AB", adapter_pair(layer), strict=True):
+            with _gathered(matrix):
+                yield f"{name}.{_ADAPTER}{which}.weight", matrix.detach()
 
 
 def mask_logits(model: Any, token_ids: Sequence[int]) -> None:
@@ -67,9 +94,9 @@ def mask_logits(model: Any, token_ids: Sequence[int]) -> None:
     head.register_buffer("bias", bias, persistent=False)
 
 
-def _gathered(parameter: torch.Tensor) -> Any:
-    if not hasattr(parameter, "ds_id"):
+def _gathered(*parameters: torch.Tensor) -> Any:
+    if not hasattr(parameters[0], "ds_id"):
         return nullcontext()
     import deepspeed
 
-    return deepspeed.zero.GatheredParameters([parameter])
+    return deepspeed.zero.GatheredParameters(list(parameters))

@@ -5,15 +5,17 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from rl_avr.closing import Closing
 from rl_avr.errors import DataError
 
+_SUMMARY = "train_runtime"
+"""In the row that a trainer writes at the end of a run."""
 Scalar = float | int | str | bool | None
 
 
-class MetricsFile:
+class MetricsFile(Closing):
     """A file that takes one line of metrics at a time.
 
     A line is `{"step": 3, "time": 1735689600.0, "reward": 0.5, ...}`. It is handed to
@@ -45,22 +47,25 @@ class MetricsFile:
         self._stream.write(json.dumps(row, allow_nan=False) + "\n")
         self._stream.flush()
 
+    def drop_after(self, step: int) -> None:
+        """Takes out the rows of later steps, and summaries of runs that ended at this one.
+
+        A run that goes on from a checkpoint logs them again. The file is replaced by a whole
+        one, so that a kill loses nothing.
+        """
+        rows = [row for row in map(_row, self.path.read_bytes().split(b"\n")) if row is not None]
+        kept = [row for row in rows if row["step"] <= step and _SUMMARY not in row]
+        if kept == rows:
+            return
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="ascii")
+        self._stream.close()
+        partial.replace(self.path)
+        self._stream = self.path.open("a", encoding="ascii")
+
     def close(self) -> None:
         """Closes the file; closing twice does nothing."""
         self._stream.close()
-
-    def __enter__(self) -> "MetricsFile":
-        """Returns the open file."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Closes the file."""
-        self.close()
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:

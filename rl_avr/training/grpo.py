@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
-from datasets import Image as ImageFeature
 from transformers import set_seed
 from trl import GRPOConfig
 
@@ -16,11 +15,20 @@ from rl_avr.chat import banned_token_ids, user_messages
 from rl_avr.collector import Collector
 from rl_avr.contracts import Prompt
 from rl_avr.errors import ConfigError
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.freezing import train_only
+from rl_avr.modeling.config import Part, PolicyConfig
+from rl_avr.modeling.freezing import trained_by
 from rl_avr.modeling.loading import load_policy, load_processor
-from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
+from rl_avr.modeling.small_policy import ensure_small_policy
+from rl_avr.training.config import (
+    CreditConfig,
+    DataConfig,
+    MethodsConfig,
+    RunConfig,
+    UpdateConfig,
+)
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.methods import check_methods
+from rl_avr.training.policy_parts import choose_trained, save_policy, set_learning_rates
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import (
     MetricsCallback,
@@ -29,10 +37,13 @@ from rl_avr.training.run_folder import (
     report_to,
     show_bar,
 )
+from rl_avr.training.samples import SampleCallback
 from rl_avr.training.trainer_block import check_trainer_block
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from rollouts.engines import make_engine
+from rollouts.faults import check_num_images
+from rollouts.vllm_adapters import AdapterShape
 
 _OURS = (
     "use_vllm",
@@ -47,6 +58,8 @@ _OURS = (
 )
 """Fields of trl's config that the `rollouts` and `rewards` blocks decide, or that the seams
 cannot serve."""
+
+_NEUTRAL = MethodsConfig()
 
 _BAR = {
     metric_names.REWARD: "reward",
@@ -64,6 +77,8 @@ def train_grpo(
     rollouts: RolloutConfig,
     rewards: RewardConfig,
     credit: CreditConfig,
+    update: UpdateConfig,
+    methods: MethodsConfig,
     trainer: dict[str, Any],
 ) -> Path:
     """Trains with GRPO and writes the policy; returns the policy's folder.
@@ -75,9 +90,12 @@ def train_grpo(
     """
     args = grpo_arguments(run, rollouts, rewards, trainer)
     check_batch_shape(args)
+    check_methods(methods, args, rollouts.dynamic)
     folder = prepare_run(run)
     set_seed(run.seed)
     prompts = read_prompts(data, answer_form=rewards.answer_form)
+    check_num_images(prompts, rollouts.max_images_per_prompt)
+    ensure_small_policy(policy)
     args.report_to = report_to(run)
     grpo_trainer = make_trainer(
         folder=folder,
@@ -88,14 +106,13 @@ def train_grpo(
         rollouts=rollouts,
         rewards=rewards,
         credit=credit,
+        update=update,
+        methods=methods,
     )
     show_bar(grpo_trainer, "GRPO", _BAR)
     with grpo_trainer.collector.engine, grpo_trainer.collector:
         grpo_trainer.train(resume_from_checkpoint=last_checkpoint(run))
-        grpo_trainer.save_model(str(folder / "policy"))
-    if grpo_trainer.accelerator.is_main_process:
-        grpo_trainer.processing_class.save_pretrained(folder / "policy")
-    return folder / "policy"
+        return save_policy(grpo_trainer, policy, folder)
 
 
 def make_trainer(
@@ -108,19 +125,23 @@ def make_trainer(
     rollouts: RolloutConfig,
     rewards: RewardConfig,
     credit: CreditConfig,
+    update: UpdateConfig,
+    methods: MethodsConfig = _NEUTRAL,
 ) -> AvrGrpoTrainer:
     """Returns the trainer with its policy, engine and collector, ready to train.
 
     Raises:
-        ConfigError: a model that cannot be used.
+        ConfigError: a model that cannot be used, or parts of it that cannot be trained so.
         RolloutError: the engine cannot be loaded.
     """
+    check_lora(policy)
     processor = load_processor(policy.path)
     model = load_policy(policy)
-    if policy.freeze_vision_tower:
-        train_only(model, ("language",))
-    return AvrGrpoTrainer(
+    apart: tuple[Part, ...] = ("language_model",) if _adapter(policy, rollouts) else ()
+    trainer = AvrGrpoTrainer(
         model=model,
+        peft_config=choose_trained(model, policy, trained_by(policy.freeze)),
+        adapters_apart=apart,
         args=args,
         train_dataset=grpo_dataset(prompts),
         processing_class=processor,
@@ -133,7 +154,25 @@ def make_trainer(
         rewards=rewards,
         rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
         dynamic=rollouts.dynamic,
+        update=update,
+        methods=methods,
     )
+    trainer.add_callback(SampleCallback(folder / "samples", lambda: trainer.groups))
+    set_learning_rates(trainer, policy.learning_rates)
+    return trainer
+
+
+def check_lora(policy: PolicyConfig) -> None:
+    """Refuses adapters with dropout.
+
+    Raises:
+        ConfigError: with what to set.
+    """
+    if policy.lora.is_on and policy.lora.dropout > 0:
+        raise ConfigError(
+            f"policy.lora.dropout {policy.lora.dropout:g}: the engine samples without dropout, so "
+            "the policy that samples would not be the policy that is trained; expected 0 with GRPO"
+        )
 
 
 def grpo_arguments(
@@ -205,19 +244,17 @@ def _fitting(rows: int) -> list[int]:
 
 
 def grpo_dataset(prompts: list[Prompt]) -> Dataset:
-    """Returns the rows that trl's trainer samples from: id, messages and images."""
+    """Returns the rows that trl's trainer samples from: id and messages.
+
+    Images stay with the prompts: trl would process and keep one for every completion.
+    """
     message = {"role": Value("string"), "content": Value("string")}
     return Dataset.from_dict(
         {
             "prompt_id": [prompt.prompt_id for prompt in prompts],
             "prompt": [user_messages(prompt.text) for prompt in prompts],
-            "images": [
-                [{"bytes": image, "path": None} for image in prompt.images] for prompt in prompts
-            ],
         },
-        features=Features(
-            prompt_id=Value("string"), prompt=List(message), images=List(ImageFeature(mode="RGB"))
-        ),
+        features=Features(prompt_id=Value("string"), prompt=List(message)),
     )
 
 
@@ -229,7 +266,18 @@ def _collector_maker(
     processor: Any,
 ) -> Callable[[], Collector]:
     def make() -> Collector:
-        engine: Engine = make_engine(rollouts, policy.path, policy.dtype, processor, run.seed)
+        adapter = _adapter(policy, rollouts)
+        engine: Engine = make_engine(
+            rollouts, policy.path, policy.dtype, processor, run.seed, adapter
+        )
         return Collector(engine, rollouts.sampling, rewards, run.seed, rollouts.max_truncated_share)
 
     return make
+
+
+def _adapter(policy: PolicyConfig, rollouts: RolloutConfig) -> AdapterShape | None:
+    """Returns the shape of the adapters that are synced as such; None where none are."""
+    is_apart = rollouts.lora_sync == "adapter" and "language_model" not in policy.freeze
+    if not (policy.lora.is_on and is_apart):
+        return None
+    return AdapterShape(policy.lora.rank, policy.lora.alpha)

@@ -10,11 +10,12 @@ from typing import Any
 from rl_avr.chat import decode_image
 from rl_avr.contracts import Prompt, PromptKind, Puzzle
 from rl_avr.elicitation.asking import ask_puzzle
-from rl_avr.errors import DataError
+from rl_avr.errors import ConfigError, DataError
 from rl_avr.prompts import AnswerForm, prompt_text
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png
 from rl_avr.training.config import DataConfig
+from rl_avr.training.own_data import source_prompts
 from rl_avr.training.puzzle_files import (
     NEEDED,
     open_file,
@@ -43,8 +44,14 @@ def read_rows(config: DataConfig) -> Any:
     Only the files that hold the first `num_puzzles` rows are read.
 
     Raises:
+        ConfigError: `data.source` names a data set that is no set of puzzles.
         DataError: no such file, not a Parquet file, a column is missing, or too few rows.
     """
+    if config.source.path:
+        raise ConfigError(
+            f"data.source.path {config.source.path!r}: GRPO, evaluation and rollouts read it as it "
+            "is; expected a set of puzzles in data.path here, as `rl-avr data import` writes"
+        )
     from datasets import Dataset
     from datasets import Image as ImageFeature
     from datasets.exceptions import DatasetGenerationError
@@ -92,7 +99,9 @@ def _place(paths: list[Path]) -> str:
 def read_prompts(
     config: DataConfig, kind: PromptKind = "cot", answer_form: AnswerForm = "mark"
 ) -> list[Prompt]:
-    """Returns the prompts of a split, those of one puzzle together, every image checked.
+    """Returns the prompts of a split or of `data.source`, every image checked.
+
+    Those of one puzzle are together.
 
     Args:
         config: which puzzles, and what to ask about each.
@@ -100,9 +109,11 @@ def read_prompts(
         answer_form: how prompts ask for the answer to be marked.
 
     Raises:
-        DataError: as `read_rows`; a row's puzzle or image cannot be read, with the row
-            and the path; or no puzzle can be asked what the config says.
+        DataError: as `read_rows` or `source_prompts`; a row's puzzle or image cannot be read,
+            with the row and the path; or no puzzle can be asked what the config says.
     """
+    if config.source.path:
+        return source_prompts(config.source, config.num_puzzles, kind, answer_form)
     path = split_path(config)
     prompts = []
     for index, row in enumerate(read_rows(config)):

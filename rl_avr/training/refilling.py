@@ -33,10 +33,11 @@ DIFFICULTY_FILE = "difficulty.json"
 
 
 class Filled(NamedTuple):
-    """What a batch became, and what is logged about it."""
+    """What a batch became, what is logged about it, and the tokens sampled on this rank for it."""
 
     groups: tuple[GradedGroup, ...]
     metrics: dict[str, float]
+    num_tokens: int
 
 
 class _Counts(NamedTuple):
@@ -78,6 +79,7 @@ class Refiller:
         self._seed = seed
         self._accelerator = accelerator
         self._dropped_path = rollouts_path.with_name(f"dropped_{rollouts_path.name}")
+        self.paths = (rollouts_path, self._dropped_path)
         self.difficulty = DifficultyRecord(config.difficulty_decay)
         self.useful_share: float | None = None
 
@@ -90,7 +92,9 @@ class Refiller:
         filled = self._fill(groups, num_generations, step)
         for reason, number, same in filled.dropped_by():
             append_groups(self._dropped_path, same, step=step, reason=reason, round=number)
-        return Filled(filled.groups, self._learn(filled))
+        completions = (c for graded in filled.sampled for c in graded.group.completions)
+        num_tokens = sum(len(completion.token_ids) for completion in completions)
+        return Filled(filled.groups, self._learn(filled), num_tokens)
 
     def _fill(self, groups: Sequence[GradedGroup], num_generations: int, step: int) -> FilledBatch:
         if not self._config.is_on:

@@ -1,8 +1,9 @@
 """What every training run leaves in its folder, and how it goes on after a stop.
 
 config.yaml     the resolved config        versions.json   libraries and commit
-metrics.jsonl   one line a log             checkpoints/    trl's checkpoints
+metrics.jsonl   one line a log             checkpoints/    trl's, with ours in them
 policy/         the final policy           wandb/          offline run
+rollouts/       graded groups, by rank     samples/        a puzzle a checkpoint, to look at
 """
 
 import fcntl
@@ -31,6 +32,11 @@ class MetricsCallback(TrainerCallback):
     def __init__(self, path: Path) -> None:
         """Opens the file for appending."""
         self._file = MetricsFile(path)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Takes out what a killed run logged after the checkpoint that this one goes on from."""
+        if state.is_world_process_zero:
+            self._file.drop_after(state.global_step)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any

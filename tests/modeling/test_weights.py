@@ -88,7 +88,7 @@ def test_without_banned_tokens_nothing_changes(model):
         assert torch.equal(model(input_ids=ids).logits, plain)
 
 
-@pytest.mark.parametrize("part", ["language", "vision"])
+@pytest.mark.parametrize("part", ["language_model", "vision_tower", "connector"])
 def test_a_part_of_which_nothing_is_trained_is_left_out_whole(model, part):
     train_only(model, (part,))
     names = [name for name, _ in named_weights(model, skip_frozen=True)]
@@ -97,7 +97,7 @@ def test_a_part_of_which_nothing_is_trained_is_left_out_whole(model, part):
 
 
 def test_a_part_is_sent_whole_although_some_of_it_is_frozen(model):
-    train_only(model, ("language",))
+    train_only(model, ("language_model",))
     model.get_input_embeddings().weight.requires_grad_(False)
     names = [name for name, _ in named_weights(model, skip_frozen=True)]
     assert "model.language_model.embed_tokens.weight" in names

@@ -101,3 +101,22 @@ def test_a_missing_file_is_named_and_an_empty_one_is_empty(tmp_path):
         read_metrics(tmp_path / "nowhere.jsonl")
     (tmp_path / "empty.jsonl").touch()
     assert read_metrics(tmp_path / "empty.jsonl") == []
+
+
+def test_rows_beyond_a_checkpoint_and_ends_of_runs_are_taken_out(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with MetricsFile(path) as sink:
+        for step in (1, 2, 3):
+            sink.write(step, {"reward": step / 10})
+        sink.write(3, {"train_runtime": 1.0})
+        before = path.stat().st_ino
+        sink.drop_after(4)
+        assert path.stat().st_ino != before
+        sink.drop_after(2)
+        sink.write(3, {"reward": 0.7})
+        unchanged = path.stat().st_ino
+        sink.drop_after(3)
+        assert path.stat().st_ino == unchanged
+    rows = _without_time(read_metrics(path))
+    assert rows == [{"step": n, "reward": reward} for n, reward in ((1, 0.1), (2, 0.2), (3, 0.7))]
+    assert [p.name for p in tmp_path.iterdir()] == ["m.jsonl"]

@@ -1,6 +1,8 @@
 """What the tests of all engines share: prompts, the policy's own logprobs, the protocol."""
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ WARM_POLICY = str(Path(__file__).parents[2] / "assets" / "warm_policy")
 class PolicyLogprobs:
     """The transformers policy, asked in one plain forward pass a completion."""
 
+    precision = torch.float32
+
     def __init__(self, model, processor):
         self.model, self.processor = model, processor
 
@@ -33,12 +37,13 @@ class PolicyLogprobs:
         assert tuple(inputs["input_ids"][0].tolist()) == group.prompt_token_ids
         ids = torch.tensor([completion.token_ids])
         inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
-        zeros = torch.zeros_like(ids)
-        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], zeros], dim=1)
+        if "mm_token_type_ids" in inputs:
+            zeros = torch.zeros_like(ids)
+            inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], zeros], dim=1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         with torch.no_grad():
             logits = self.model(**inputs.to(self.model.dtype)).logits
-        rows = logits[0, -ids.shape[1] - 1 : -1].float().log_softmax(-1)
+        rows = logits[0, -ids.shape[1] - 1 : -1].to(self.precision).log_softmax(-1)
         return rows.gather(1, ids[0, :, None])[:, 0]
 
     def gaps(self, groups):
@@ -67,6 +72,23 @@ def make_prompt() -> Callable[..., Prompt]:
 
 
 @pytest.fixture(scope="session")
+def make_prompt_of_length(make_prompt, warm_processor) -> Callable[..., Prompt]:
+    """Returns (index, tokens with the image's own) -> a prompt of just that length."""
+
+    def length(prompt: Prompt) -> int:
+        return processed_prompt(warm_processor, prompt)["input_ids"].shape[1]
+
+    def make(index: int, num_tokens: int) -> Prompt:
+        prompt = dataclasses.replace(make_prompt(index), text="|")  # a token of its own
+        missing = num_tokens - length(prompt)
+        prompt = dataclasses.replace(prompt, text="|" * (1 + missing))
+        assert length(prompt) == num_tokens
+        return prompt
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def warm_path() -> str:
     return WARM_POLICY
 
@@ -76,12 +98,42 @@ def warm_processor():
     return load_processor(WARM_POLICY)
 
 
+@pytest.fixture(scope="session")
+def policy_logprobs() -> type[PolicyLogprobs]:
+    """Returns (policy, processor) -> the policy's own logprobs."""
+    return PolicyLogprobs
+
+
 @pytest.fixture
 def policy(warm_processor):
     """The shipped policy as training has it, with its logits masked."""
     model = load_policy(PolicyConfig(path=WARM_POLICY)).eval()
     mask_logits(model, banned_token_ids(warm_processor))
     return PolicyLogprobs(model, warm_processor)
+
+
+class ExactLogprobs(PolicyLogprobs):
+    precision = torch.float64
+
+
+@pytest.fixture
+def exact_policy(warm_processor):
+    """The shipped policy in float64, but for its rotary angles; its norms would go by float32."""
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
+
+    model = load_policy(PolicyConfig(path=WARM_POLICY)).eval()
+    mask_logits(model, banned_token_ids(warm_processor))
+    model.double()
+    for module in model.modules():
+        if isinstance(module, Qwen2_5_VLRMSNorm):
+            weight = module.weight
+            module.forward = partial(
+                torch.nn.functional.rms_norm,
+                normalized_shape=weight.shape,
+                weight=weight,
+                eps=module.variance_epsilon,
+            )
+    return ExactLogprobs(model, warm_processor)
 
 
 def _check_engine(engine: Engine, prompts: list[Prompt], weights: Callable[[], object]) -> None:

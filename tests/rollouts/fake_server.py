@@ -9,6 +9,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rollouts.server_claim import CLAIM_HEADER, Claim, ClaimBook
+from rollouts.server_client import LET_GO_PATH
+
 KEY = "a key"
 
 
@@ -37,6 +40,9 @@ class FakeReplica:
         asked: bodies of every request that samples.
         loads: folders of every reload.
         calls: paths of every post but those that sample.
+        bodies: of the last post to each of these paths.
+        broken: paths of posts that answer 500, with `message`.
+        slow: seconds after which posts to a path answer.
     """
 
     def __init__(self, path: str = "policy", port: int = 0) -> None:
@@ -47,6 +53,11 @@ class FakeReplica:
         self.asked: list[dict[str, Any]] = []
         self.loads: list[list[str]] = []
         self.calls: list[str] = []
+        self.bodies: dict[str, Any] = {}
+        self.broken: set[str] = set()
+        self.message = "made to fail"
+        self.slow: dict[str, float] = {}
+        self.claims = ClaimBook()
         self.running = self.most_running = 0
         self.connections: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -70,6 +81,9 @@ class FakeReplica:
         for connection in list(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def wait(self, seconds: float) -> None:
+        self._over.wait(seconds)
 
     def sample(self, body: dict[str, Any]) -> tuple[int, str, bytes] | None:
         """Status, version and content of an answer; None closes the connection."""
@@ -127,6 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"")
         elif self.headers["Authorization"] != f"Bearer {KEY}":
             self._send(401, b"{}")
+        elif self._is_refused():
+            pass
+        elif self.path == "/get_world_size":
+            self._send_json({"world_size": 1})
         elif self.path == "/weight_info":
             self._send_json({"weight_version": self.owner.version})
         elif self.path == "/v1/models":
@@ -141,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"Bearer {KEY}":
             self._send(401, b"{}")
             return
+        if self._is_refused():
+            return
         if path == "/v1/chat/completions":
             found = self.owner.sample(body)
             if found is None:
@@ -150,11 +170,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, content, {"x-weights-version": version})
             return
         self.owner.calls.append(path)
+        self.owner.bodies[path] = body
+        self.owner.wait(self.owner.slow.get(path, 0.0))
+        if path in self.owner.broken:
+            self._send(500, json.dumps({"error": {"message": self.owner.message}}).encode())
+            return
         if path == "/collective_rpc":
             self.owner.loads.append(body["args"])
         if path == "/update_weight_version":
             self.owner.version = body["new_version"]
         self._send_json({"success": True})
+
+    def _is_refused(self) -> bool:
+        """Whether the request was answered here: by a claim that is let go or not to be had."""
+        claim = Claim.from_header(self.headers[CLAIM_HEADER])
+        if self.path == LET_GO_PATH:
+            self.owner.claims.let_go(claim.run)
+            self._send_json({})
+            return True
+        refusal = self.owner.claims.refusal(claim)
+        if refusal:
+            self._send(409, json.dumps({"error": {"message": refusal}}).encode())
+        return bool(refusal)
 
     def _send_json(self, answer: dict[str, Any]) -> None:
         self._send(200, json.dumps(answer).encode())

@@ -4,17 +4,17 @@ A small folder of each is loaded as any checkpoint is, one engine after another 
 process.
 """
 
+from importlib.metadata import version
+
 import pytest
 import torch
 
 from rl_avr.chat import banned_token_ids, decode_image
 from rl_avr.contracts import Prompt
 from rl_avr.errors import RolloutError
-from rl_avr.modeling.config import PolicyConfig, SmallPolicyConfig
-from rl_avr.modeling.families import FAMILIES
+from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import part_of
 from rl_avr.modeling.loading import load_policy, load_processor
-from rl_avr.modeling.small_policy import save_small_policy
 from rl_avr.modeling.weights import mask_logits, named_weights
 from rl_avr.prompts import COT_PROMPT
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
@@ -24,6 +24,7 @@ from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.vllm_engine import VllmEngine
 from rollouts.vllm_names import cannot_load, map_saved_names
+from tests.rollouts.small_policies import PLAIN_LLAVA, POLICIES, save_policy
 
 pytestmark = pytest.mark.slow
 
@@ -41,11 +42,11 @@ def prompt(*indices):
 PROMPTS = (prompt(0), prompt(1, 2))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=POLICIES)
 def loaded(request, tmp_path_factory):
     """Engine, policy and processor of one family, with equal weights."""
-    folder = tmp_path_factory.mktemp(request.param)
-    save_small_policy(SmallPolicyConfig(family=request.param), folder)
+    folder = tmp_path_factory.mktemp("policy")
+    save_policy(request.param, folder)
     processor = load_processor(str(folder))
     banned = banned_token_ids(processor)
     policy = load_policy(PolicyConfig(path=str(folder))).eval()
@@ -111,21 +112,22 @@ def test_engine_and_policy_agree_before_and_after_each_part_moved(loaded):
     banned = set(banned_token_ids(processor))
     groups = engine.generate(PROMPTS, SAMPLING)
     assert largest_gap(policy, processor, groups) < 1e-5
-    for part in ("vision", "language"):
+    for part in ("vision_tower", "connector", "language_model"):
         weights = move(policy, part)
         assert largest_gap(policy, processor, groups) > 1e-3
         engine.sync_weights(weights)
         groups = engine.generate(PROMPTS, SAMPLING)
         assert largest_gap(policy, processor, groups) < 1e-5
         assert not {t for g in groups for c in g.completions for t in c.token_ids} & banned
-    assert {c.weights_version for g in groups for c in g.completions} == {2}
+    assert {c.weights_version for g in groups for c in g.completions} == {3}
 
 
 def test_a_whole_sync_brings_every_weight(loaded):
     engine, policy, processor = loaded
     groups = engine.generate(PROMPTS, SAMPLING)
-    move(policy, "vision")
-    move(policy, "language")
+    move(policy, "vision_tower")
+    move(policy, "connector")
+    move(policy, "language_model")
     engine.sync_weights(named_weights(policy))
     assert largest_gap(policy, processor, groups) > 1e-2
     assert largest_gap(policy, processor, engine.generate(PROMPTS, SAMPLING)) < 1e-5
@@ -147,6 +149,19 @@ def test_names_of_a_llava_tower_from_every_release_mean_one_weight(name):
     map_saved_names()
     mapped = Llava.hf_to_vllm_mapper.map_name(name)
     assert mapped == "vision_tower.vision_model.embeddings.class_embedding"
+
+
+def test_a_policy_that_vllm_cannot_load_is_named_with_what_would_work(tmp_path):
+    """A real one: transformers 5 saves names of its tower that vLLM 0.32 does not know."""
+    save_policy(PLAIN_LLAVA, tmp_path)
+    with pytest.raises(RolloutError) as refused:
+        VllmEngine(str(tmp_path), "float32", CONFIG, load_processor(str(tmp_path)), ())
+    message = str(refused.value)
+    versions = f" with transformers {version('transformers')}"
+    assert message.startswith("vLLM 0.")
+    assert f"{versions} cannot load the policy {tmp_path} in float32" in message
+    assert "vision_tower.embeddings" in message
+    assert "with rollouts.engine transformers" in message
 
 
 def test_a_pair_that_cannot_load_is_named_with_one_that_can():

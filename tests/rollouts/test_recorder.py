@@ -10,7 +10,7 @@ from rewards.config import RewardConfig
 from rl_avr.contracts import Completion, Prompt, Puzzle, RolloutGroup
 from rl_avr.errors import DataError
 from rl_avr.prompts import COT_PROMPT
-from rollouts.recorder import append_groups, read_groups
+from rollouts.recorder import append_groups, drop_groups_from, read_groups
 
 
 def graded(puzzle, *texts):
@@ -169,3 +169,28 @@ def test_a_last_line_that_is_json_and_no_group_is_refused(tmp_path):
         list(read_groups(path))
     with pytest.raises(DataError, match="expected recorded rollouts; got"):
         list(read_groups(tmp_path / "none.jsonl"))
+
+
+def test_a_file_is_cut_before_the_step_that_comes_again(tmp_path, puzzle):
+    path = tmp_path / "r.jsonl"
+    drop_groups_from(path, 0)
+    assert not path.exists()
+    for step in (0, 0, 2, 3):
+        append_groups(path, [graded(puzzle, f"at {step}")], step=step)
+    with path.open("a") as stream:
+        stream.write('{"step": 3, "half')
+    drop_groups_from(path, 4)
+    assert [row["step"] for row in read(path)] == [0, 0, 2, 3]
+    drop_groups_from(path, 1)
+    assert [row["step"] for row in read(path)] == [0, 0]
+    drop_groups_from(path, 0)
+    assert path.read_bytes() == b""
+
+
+def test_a_line_without_a_step_cannot_be_cut(tmp_path, puzzle):
+    path = tmp_path / "r.jsonl"
+    append_groups(path, [graded(puzzle, "a")], step=0)
+    append_groups(path, [graded(puzzle, "b")])
+    with pytest.raises(DataError, match=r"r.jsonl, line 2: expected a group with its step"):
+        drop_groups_from(path, 1)
+    assert len(read(path)) == 2

@@ -3,10 +3,13 @@
 Fake replicas stand for vLLM; the one slow test at the end starts real ones.
 """
 
+import os
+import socket
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
@@ -16,11 +19,13 @@ from rl_avr.contracts import Prompt
 from rl_avr.errors import ConfigError, RolloutError
 from rollouts.config import RolloutConfig, SamplingConfig, ServerConfig
 from rollouts.engine import Sampling
+from rollouts.server_claim import ClaimBook, own_claim
 from rollouts.server_engine import ServerEngine
 from rollouts.server_weights import WeightFolders
 from tests.rollouts.fake_server import KEY, FakeReplica, wait_until
 
 SAMPLING = Sampling(SamplingConfig(), 2, 5)
+NO_OPTIONS = MappingProxyType({})
 PROCESSOR = SimpleNamespace(
     tokenizer=SimpleNamespace(batch_decode=lambda ids, **_: ["/".join(map(str, i)) for i in ids])
 )
@@ -55,10 +60,10 @@ def make_engine(fakes, settings):
     """Builds an engine on the fakes once all of them are in service."""
     engines = []
 
-    def make(path="policy", max_num_seqs=8, replicas=fakes, **changes):
+    def make(path="policy", max_num_seqs=8, replicas=fakes, options=NO_OPTIONS, **changes):
         server = ServerConfig(urls=tuple(r.url for r in replicas), **{**settings, **changes})
         config = RolloutConfig(engine="vllm_server", server=server, max_num_seqs=max_num_seqs)
-        engine = ServerEngine(path, config, PROCESSOR, (7, 9))
+        engine = ServerEngine(path, config, PROCESSOR, (7, 9), **options)
         engines.append(engine)
         return engine
 
@@ -243,6 +248,45 @@ def test_a_replica_left_by_another_run_is_given_our_weights(make_engine, fakes):
     assert fakes[0].loads == [["policy"]]
 
 
+def test_a_second_run_at_the_same_replicas_is_refused_with_the_first_ones_name(
+    make_engine, fakes, prompts
+):
+    first = make_engine()
+    all_up(first)
+    loads = [list(fake.loads) for fake in fakes]
+    with pytest.raises(RolloutError) as refused:
+        make_engine()
+    message = str(refused.value)
+    assert fakes[0].url in message and "One run at a time" in message
+    assert f"held by another run: `{' '.join(sys.argv)[:40]}" in message
+    assert f"(process {os.getpid()} on {socket.gethostname()})" in message
+    assert [list(fake.loads) for fake in fakes] == loads
+    check_whole(first.generate(prompts, SAMPLING), prompts)
+    first.close()
+    second = make_engine()
+    check_whole(second.generate(prompts, SAMPLING), prompts)
+
+
+def test_a_run_goes_on_at_the_replicas_that_no_other_run_has(make_engine, fakes, prompts):
+    make_engine(replicas=fakes[:1])
+    second = make_engine()
+    wait_until(lambda: [r.state for r in second._pool.replicas] == ["down", "up", "up"])
+    check_whole(second.generate(prompts, SAMPLING), prompts)
+    assert not fakes[0].asked
+    assert "held by another run" in second._pool.replicas[0].problem
+
+
+def test_a_replica_that_another_run_has_taken_meanwhile_is_left_to_it(make_engine, fakes, prompts):
+    """Taken while the first run was not heard: its requests are refused, and asked elsewhere."""
+    engine = make_engine(health_interval_s=1000.0)
+    all_up(engine)
+    fakes[0].claims.let_go(engine._run)
+    fakes[0].claims = ClaimBook()
+    fakes[0].claims.refusal(own_claim("another"))
+    check_whole(engine.generate(prompts, SAMPLING), prompts)
+    assert not fakes[0].asked
+
+
 def test_nobody_answers(settings):
     url = "http://127.0.0.1:9"
     server = ServerConfig(urls=(url,), **{**settings, "wait_timeout_s": 0.3})
@@ -286,8 +330,8 @@ def test_broken_weights_stop_the_run(make_engine, fakes, prompts):
     engine = make_engine(replicas=fakes[:1])
     with pytest.raises(RolloutError, match=r"prompt 0/cot.*not finite; the weights of the policy"):
         engine.generate(prompts[:1], SAMPLING)
-    engine.sync_weights([("a", torch.ones(1))])
-    with pytest.raises(RolloutError, match=r"not finite; sync 1 brought such weights"):
+    engine.sync_weights([("a", torch.ones(1))], step=6)
+    with pytest.raises(RolloutError, match=r"finite; sync 1, at step 6 of the run, brought such"):
         engine.generate(prompts[:1], SAMPLING)
 
 
@@ -305,29 +349,30 @@ def test_no_address_and_no_key(tmp_path):
 def test_folders_of_weights_keep_the_newest_two_and_those_with_frozen_weights(tmp_path):
     folders = WeightFolders(tmp_path, "run")
     whole = {"frozen": torch.zeros(1), "trained": torch.ones(1)}
-    first = folders.write(1, whole.items())
-    assert [f[-7:] for f in first] == ["v000001"]
+    folders.keep(1, whole.items())
+    assert [f[-7:] for f in folders.current] == ["v000001"]
     for version in (2, 3, 4):
-        needed = folders.write(version, [("trained", torch.full((1,), float(version)))])
-    assert [f[-7:] for f in needed] == ["v000001", "v000004"]
+        folders.keep(version, [("trained", torch.full((1,), float(version)))])
+    assert [f[-7:] for f in folders.current] == ["v000001", "v000004"]
     kept = sorted(p.name for p in (tmp_path / "run").glob("v*"))
     assert kept == ["v000001", "v000003", "v000004"]
-    assert [f[-7:] for f in folders.write(5, whole.items())] == ["v000005"]
-    folders.remove()
+    folders.keep(5, whole.items())
+    assert [f[-7:] for f in folders.current] == ["v000005"]
+    folders.close()
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_of_a_killed_run_are_deleted_and_those_of_a_live_one_are_not(tmp_path):
     (tmp_path / "killed" / "v000001").mkdir(parents=True)
     alive, new = WeightFolders(tmp_path, "alive"), WeightFolders(tmp_path, "new")
-    alive.write(1, [("a", torch.ones(1))])
-    new.write(1, [("a", torch.ones(1))])
+    alive.keep(1, [("a", torch.ones(1))])
+    new.keep(1, [("a", torch.ones(1))])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["alive", "new"]
-    alive.remove()
-    new.remove()
+    alive.close()
+    new.close()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RolloutError, match=r"sync 3 cannot be written to .*rollouts.server.dir"):
-        WeightFolders(tmp_path / "file", "run").write(3, [("a", torch.ones(1))])
+        WeightFolders(tmp_path / "file", "run").keep(3, [("a", torch.ones(1))])

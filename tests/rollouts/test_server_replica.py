@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rollouts.server_claim import CLAIM_HEADER, own_claim
+from rollouts.server_client import LET_GO_PATH
 from rollouts.server_replica import KEY_VARIABLE, KeepOut
 
 
@@ -23,10 +25,13 @@ async def server(scope, receive, send):
     await send({"type": "http.response.body", "body": b"answer"})
 
 
-def ask(monkeypatch, path, key=None, engine=None, kind="http"):
+def ask(monkeypatch, path, key=None, engine=None, kind="http", run=None, app=None):
     """Returns status and headers of an answer."""
     monkeypatch.setenv(KEY_VARIABLE, "right")
     headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    if run:
+        headers.append((CLAIM_HEADER.encode(), own_claim(run).to_header().encode()))
+    guard = app or KeepOut(server)
     app = SimpleNamespace(state=SimpleNamespace(engine_client=engine))
     scope = {"type": kind, "path": path, "headers": headers, "app": app}
     sent = []
@@ -34,7 +39,7 @@ def ask(monkeypatch, path, key=None, engine=None, kind="http"):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(KeepOut(server)(scope, None, send))
+    asyncio.run(guard(scope, None, send))
     return sent[0].get("status"), dict(sent[0].get("headers", []))
 
 
@@ -56,3 +61,24 @@ def test_an_answer_names_its_weights_and_says_when_they_changed_meanwhile(monkey
     assert headers == {b"a": b"b", b"x-weights-version": b"run/3"}
     _, headers = ask(monkeypatch, path, "right", Engine("run/3", "run/4"))
     assert headers[b"x-weights-version"] == b"run/3 to run/4"
+
+
+def test_a_replica_serves_one_run_until_it_lets_go(monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "right")
+    guard = KeepOut(server)
+
+    def status(path, run):
+        return ask(monkeypatch, path, "right", Engine("v", "v"), run=run, app=guard)[0]
+
+    for path in ("/weight_info", "/v1/chat/completions", "/collective_rpc"):
+        assert status(path, "a") == 200
+        assert status(path, "b") == 409
+    assert status(LET_GO_PATH, "b") == 200
+    assert status("/pause", "b") == 409
+    assert status(LET_GO_PATH, "a") == 200
+    assert status("/pause", "a") == 409
+    assert status("/pause", "c") == 200
+
+
+def test_letting_go_asks_for_the_key(monkeypatch):
+    assert ask(monkeypatch, LET_GO_PATH, "wrong", run="a")[0] == 401

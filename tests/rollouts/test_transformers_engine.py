@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from rl_avr.chat import banned_token_ids
+from rl_avr.chat import banned_token_ids, unexpanded_prompt_ids
 from rl_avr.errors import RolloutError
 from rl_avr.modeling.weights import named_weights
 from rollouts.config import RolloutConfig, SamplingConfig
@@ -174,11 +174,30 @@ def test_a_completion_that_reaches_the_context_is_marked(make_engine, make_promp
     assert {(len(c.token_ids), c.finish_reason) for c in group.completions} == {(room, "length")}
 
 
-def test_logits_that_are_no_numbers_name_the_sync_that_brought_them(engine, policy, make_prompt):
+def test_a_prompt_too_long_only_with_its_images_tokens_is_named_with_both_numbers(
+    engine, make_prompt_of_length, warm_processor
+):
+    """The text with one mark an image would fit; what the policy sees does not."""
+    fits, long = make_prompt_of_length(0, 255), make_prompt_of_length(1, 256)
+    assert len(unexpanded_prompt_ids(warm_processor, long.text, 1)) == 256 - 19
+    with pytest.raises(
+        RolloutError,
+        match="prompt 1/cot has 256 tokens, its images' included; rollouts.max_model_len is 256",
+    ):
+        engine.generate([fits, long], Sampling(SAMPLING, 2, 1))
+    (group,) = engine.generate([fits], Sampling(SAMPLING, 2, 1))
+    assert len(group.prompt_token_ids) == 255
+    assert {(len(c.token_ids), c.finish_reason) for c in group.completions} == {(1, "length")}
+
+
+def test_logits_that_are_no_numbers_name_the_step_and_the_sync_that_brought_them(
+    engine, policy, make_prompt
+):
     engine.sync_weights(
-        [(name, torch.full_like(w, torch.nan)) for name, w in named_weights(policy.model)]
+        [(name, torch.full_like(w, torch.nan)) for name, w in named_weights(policy.model)], step=7
     )
-    with pytest.raises(RolloutError, match="0/cot: token 1 .*nan.*sync 1 brought"):
+    origin = "sync 1, at step 7 of the run, brought"
+    with pytest.raises(RolloutError, match=f"0/cot: token 1 .*nan.*{origin}"):
         engine.generate([make_prompt(0)], Sampling(SAMPLING, 2, 1))
 
 

@@ -125,6 +125,8 @@ def test_a_logprob_that_is_no_number_names_prompt_token_and_sync():
         check_finite("p", [completion(4, -0.5), completion(4, -0.1, float("inf"))])
     with pytest.raises(RolloutError, match="weights of the policy's folder were not replaced"):
         check_finite("p", [completion(0, float("nan"))])
+    with pytest.raises(RolloutError, match="sync 4, at step 0 of the run, brought such weights"):
+        check_finite("p", [completion(4, float("nan"))], step=0)
 
 
 @pytest.mark.parametrize(

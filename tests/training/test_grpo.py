@@ -12,7 +12,8 @@ from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzle
 from rl_avr.training.config import RunConfig
 from rl_avr.training.grpo import check_batch_shape, grpo_arguments
-from rl_avr.training.grpo_trainer import AvrGrpoTrainer, check_gap, check_prompt_ids
+from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.rollout_checks import check_gap, check_prompt_ids
 from rollouts.config import RolloutConfig, SamplingConfig
 
 BLOCK = {"use_cpu": True, "bf16": False, "per_device_train_batch_size": 64, "num_generations": 32}
@@ -41,6 +42,9 @@ def arguments(**block):
             "_calculate_rewards",
             ["self", "inputs", "prompts", "completions", "completion_ids_list"],
         ),
+        ("_tokenize_prompts", ["self", "prompts"]),
+        ("_prepare_inputs", ["self", "generation_batch"]),
+        ("_compute_loss", ["self", "model", "inputs"]),
         ("_save_checkpoint", ["self", "model", "trial"]),
         ("_load_optimizer_and_scheduler", ["self", "checkpoint"]),
     ],

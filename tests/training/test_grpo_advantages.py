@@ -114,7 +114,7 @@ def advantages(tiny_folder, processor, prompts, tmp_path, rewards):
         rollouts_path=tmp_path / "rollouts.jsonl",
     )
     rows = [
-        {"prompt_id": p.prompt_id, "prompt": row["prompt"], "images": row["images"]}
+        {"prompt_id": p.prompt_id, "prompt": row["prompt"]}
         for p, row in zip(prompts, trainer.train_dataset, strict=True)
         for _ in range(GROUP)
     ]

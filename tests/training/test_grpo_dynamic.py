@@ -40,6 +40,11 @@ class ProcessorEngine(ScriptedEngine):
         super().__init__(script, lambda text: [*processor.tokenizer(text).input_ids, end])
         self._processor = processor
         self.asked = []
+        self.synced_at = []
+
+    def sync_weights(self, named_weights, step=None):
+        self.synced_at.append(step)
+        super().sync_weights(named_weights, step)
 
     def generate(self, prompts, sampling):
         self.asked.append([prompt.prompt_id for prompt in prompts])
@@ -133,6 +138,8 @@ def test_off_changes_no_number_and_asks_for_nothing_more(make, prompts, tmp_path
     useful = [prompts[2], prompts[5]]
     left, right = step(on, useful), step(off, useful)
     assert set(left) == set(right)
+    seen = [pixels_of(output.pop("group_prompts")) for output in (left, right)]
+    assert torch.equal(*seen)
     for name, value in left.items():
         assert torch.equal(value, right[name]) if torch.is_tensor(value) else value == right[name]
     step(off, prompts[:2])
@@ -140,6 +147,18 @@ def test_off_changes_no_number_and_asks_for_nothing_more(make, prompts, tmp_path
     assert names(lines(tmp_path / "off/rollouts/rank0.jsonl")) == names_of([*useful, *prompts[:2]])
     assert not (tmp_path / "off/rollouts/dropped_rank0.jsonl").exists()
     assert "groups/useful" not in off._metrics["train"]
+
+
+def test_a_sync_names_the_step_of_the_run_and_a_step_syncs_once(make, prompts):
+    trainer = make(OFF)
+    for at in (4, 4, 5):
+        trainer.state.global_step = at
+        step(trainer, prompts[:2])
+    assert trainer.collector.engine.synced_at == [4, 5]
+
+
+def pixels_of(group_prompts):
+    return torch.cat([prompt.inputs.images["pixel_values"] for prompt in group_prompts])
 
 
 def names_of(prompts):
@@ -155,9 +174,9 @@ def test_a_replaced_puzzle_is_what_the_policy_sees_and_learns_from(
     assert first != prompts[0].prompt_id and second == prompts[2].prompt_id
     fresh = next(p for p in prompts if p.prompt_id == first)
     assert fresh in prompts[2::3]
-    images = [decode_image(p.images[0]) for p in (fresh, fresh, prompts[2], prompts[2])]
+    images = [decode_image(p.images[0]) for p in (fresh, prompts[2])]
     pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-    assert torch.equal(output["pixel_values"], pixels)
+    assert torch.equal(pixels_of(output["group_prompts"]), pixels)
     shown = processor.tokenizer.batch_decode(output["prompt_ids"], skip_special_tokens=True)
     assert [max(map(len, re.findall("A+", text))) for text in shown] == [
         prompts.index(prompt) + 1 for prompt in (fresh, fresh, prompts[2], prompts[2])
