@@ -25,6 +25,7 @@ MIXED_SHARE = "groups/mixed"
 VISION_ENCODINGS = "vision/encodings_per_puzzle"
 PEAK_MEMORY = "memory/peak_gib"
 PEAK_GPU_MEMORY = "memory/peak_gpu_gib"
+KL_WEIGHT = "beta"
 COMPLETION_LENGTH = "completions/mean_length"
 ENTROPY = "entropy"
 
@@ -49,6 +50,7 @@ TABLE: dict[str, str] = {
     "grad_norm": "length of the gradient before it is clipped",
     "learning_rate": "of the parts without one of their own",
     "kl": "KL divergence from the reference a token, in nats; only with a beta above 0",
+    KL_WEIGHT: "weight of that divergence in the loss, as methods.kl makes it of trainer.beta",
     ENTROPY: "entropy of the policy a token, in nats",
     "clip_ratio/low_mean": "share of tokens whose ratio is clipped from below",
     "clip_ratio/low_min": "the least of them over ranks",

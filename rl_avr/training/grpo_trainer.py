@@ -46,7 +46,7 @@ from rewards.config import RewardConfig, part_name
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
-from rl_avr.metric_names import PARITY_GAP, REWARD, REWARD_STD, none_share
+from rl_avr.metric_names import KL_WEIGHT, PARITY_GAP, REWARD, REWARD_STD, none_share
 from rl_avr.modeling.config import Part
 from rl_avr.modeling.weights import mask_logits, named_weights
 from rl_avr.training.config import MethodsConfig, UpdateConfig
@@ -421,6 +421,8 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
             metrics[none_share(name)].append(share)
         for name, share in outcome_shares(self._groups, self.accelerator).items():
             metrics[name].append(share)
+        if self.args.beta:
+            metrics[KL_WEIGHT].append(self.beta)
 
     def _difficulty_weights(self, output: dict[str, Any]) -> torch.Tensor:
         """Returns (B,): 1 + slope * difficulty of each completion's puzzle."""
