@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from _harness import Row, report
+from datasets import Image as ImageFeature
+from datasets import List
 from transformers import TrainerCallback
 
 from rewards.config import RewardConfig
@@ -22,7 +24,7 @@ from rl_avr.parsing import parse
 from rl_avr.pipeline.config import MakeConfig
 from rl_avr.pipeline.data import make_data
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
+from rl_avr.training.config import CreditConfig, DataConfig, RunConfig, UpdateConfig
 from rl_avr.training.grpo import grpo_arguments, grpo_dataset, make_trainer
 from rl_avr.training.puzzle_data import read_prompts
 from rollouts.config import RolloutConfig, SamplingConfig
@@ -84,6 +86,7 @@ def our_step(data: DataConfig, folder: str) -> float:
         rollouts=RolloutConfig(sampling=SAMPLING),
         rewards=RewardConfig(),
         credit=CreditConfig(),
+        update=UpdateConfig(),
     )
     trainer.add_callback(clock)
     with trainer.collector.engine, trainer.collector:
@@ -95,10 +98,11 @@ def their_step(data: DataConfig, folder: str) -> float:
     from trl import GRPOTrainer
 
     prompts = read_prompts(data)
+    images = [[{"bytes": image, "path": None} for image in p.images] for p in prompts]
     answers = {prompt.prompt_id: prompt.puzzle.answer_index for prompt in prompts}
     processor = load_processor(POLICY.path)
     model = load_policy(POLICY)
-    train_only(model, ("language",))
+    train_only(model, ("language_model",))
 
     def choice(completions: Any, prompt_id: list[str], **_: Any) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
@@ -114,7 +118,9 @@ def their_step(data: DataConfig, folder: str) -> float:
         model=model,
         reward_funcs=choice,
         args=args,
-        train_dataset=grpo_dataset(prompts),
+        train_dataset=grpo_dataset(prompts)
+        .add_column("images", images)
+        .cast_column("images", List(ImageFeature(mode="RGB"))),
         processing_class=processor,
         callbacks=[clock],
     )

@@ -1,0 +1,126 @@
+"""Rows of a long benchmark: each measured in a process of its own, kept as soon as it is there.
+
+A file holds one JSON object a line. A benchmark that is stopped goes on after its last row.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rl_avr.parent_process import end_with_parent
+
+Measured = dict[str, Any]
+"""What a process wrote; or `timed_out_s`, the limit it ran into; or `failed`, its last words."""
+
+
+def measured(command: Sequence[str], limit_s: float) -> Measured:
+    """Returns what the command writes, as JSON, to the file that is its last argument.
+
+    At the limit the command and all that it started are killed; it does not outlive this process
+    either. `others_share` is added: how much
+    of this machine's cores other processes took meanwhile, which makes a timing worth less.
+    """
+    then = core_seconds()
+    with tempfile.TemporaryDirectory() as folder:
+        out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, *command, str(out)],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+            try:
+                code = process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                return {"timed_out_s": limit_s}
+            finally:
+                _end(process)
+        if code != 0 or not out.exists():
+            return {"failed": f"exit {code}:\n{log.read_text(errors='replace')[-2000:]}"}
+        return {**json.loads(out.read_text()), "others_share": others_share(then, core_seconds())}
+
+
+def others_share(then: Sequence[float], now: Sequence[float]) -> float | None:
+    """Returns how much of the cores' time between two `core_seconds` went to others than us.
+
+    >>> others_share((0.0, 10.0, 100.0), (30.0, 60.0, 200.0))
+    0.2
+    """
+    if not then:
+        return None
+    own, busy, whole = (b - a for a, b in zip(then, now, strict=True))
+    return round(max(busy - own, 0.0) / whole, 2)
+
+
+def core_seconds() -> Sequence[float]:
+    """Returns seconds of all cores: our ended children's, everybody's, and with the idle ones.
+
+    Empty where the system has no /proc/stat.
+    """
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return ()
+    ticks = [int(word) for word in stat.read_text().splitlines()[0].split()[1:9]]
+    second = os.sysconf("SC_CLK_TCK")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    idle = ticks[3] + ticks[4]
+    whole = sum(ticks)
+    return children.ru_utime + children.ru_stime, (whole - idle) / second, whole / second
+
+
+def _end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class RowFile:
+    """The rows that are there; of those with one name and settings the newest counts.
+
+    Args:
+        path: file of JSON lines.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def find(self, name: str, case: Measured) -> Measured | None:
+        """Returns the row of that name if it was measured with the settings in `case`."""
+        rows = [row for row in self._rows() if row["name"] == name and row["case"] == case]
+        return rows[-1] if rows else None
+
+    def add(self, name: str, case: Measured, sides: dict[str, Measured]) -> Measured:
+        """Appends a row, and returns it; one of which a side failed is not kept."""
+        row = {"name": name, "case": case, "time": time.strftime("%Y-%m-%d %H:%M"), **sides}
+        if not any("failed" in side for side in sides.values()):
+            with self._path.open("ab") as stream:
+                # the next line must not go on with one that a killed process tore
+                stream.write(b"" if self._ends_whole() else b"\n")
+                stream.write(json.dumps(row).encode() + b"\n")
+        return row
+
+    def _ends_whole(self) -> bool:
+        return self._path.read_bytes()[-1:] in (b"", b"\n")
+
+    def _rows(self) -> list[Measured]:
+        if not self._path.exists():
+            return []
+        return [row for line in self._path.read_text().splitlines() if (row := _row(line))]
+
+
+def _row(line: str) -> Measured | None:
+    try:
+        return json.loads(line)
+    except ValueError:  # a killed process tore the last line
+        return None
