@@ -22,8 +22,6 @@ make = tuple.__new__
 _WORD = re.compile(r"\S+")
 _BAR = "|"
 _MISSING = prompts.MISSING_LABEL[:-1]
-_MOST_KEPT = 256
-"""Longest text, in characters, whose claims are kept: what is not a chain may be of any length."""
 _VERDICTS = {prompts.FITS: True, prompts.DIFFERS: False}
 Slots = dict[tuple[str, int], int]
 """(panel, component) -> position that the text claims."""
@@ -122,24 +120,22 @@ def _shown(
     shown: str, start: int, line: ChainLine, schema: Schema, slots: Slots
 ) -> list[PanelClaim] | None:
     """Returns the claims of `values | values | values`; None where it is not that."""
-    if len(shown) <= _MOST_KEPT and (kept := _plain(shown, start, line, schema)):
-        return list(kept)
+    words = shown.split(" ")
+    plain = _plain(words, start, line, schema)
+    if plain is not None:
+        return plain
     new: list[PanelClaim] = []
-    if _add_shown(new, shown.split(" "), start, line, schema, slots):
+    if _add_shown(new, words, start, line, schema, slots):
         return new
     new.clear()
     return new if _add_spaced(new, shown, start, line, schema, slots) else None
 
 
-@lru_cache(maxsize=4096)
 def _plain(
-    shown: str, start: int, line: ChainLine, schema: Schema
-) -> tuple[PanelClaim, ...] | None:
-    """Returns the claims of one value a panel and single spaces; None where it is not that.
-
-    Kept, because the chains of a group say mostly the same of the panels shown.
-    """
-    words, places = shown.split(" "), _places(schema)
+    words: list[str], start: int, line: ChainLine, schema: Schema
+) -> list[PanelClaim] | None:
+    """Returns the claims of one value a panel and single spaces; None where it is not that."""
+    places = _places(schema)
     if len(words) != len(places):
         return None
     attribute, component, value_of = line.attribute, line.component, line.values.get
@@ -154,7 +150,7 @@ def _plain(
         else:
             return None
         start = end + len(" ")
-    return tuple(new)
+    return new
 
 
 def _add_shown(

@@ -607,7 +607,7 @@ def test_no_garbage_raises_in_any_schema(schema):
 
 
 def test_a_chain_reads_the_same_again_and_elsewhere(puzzle):
-    """Claims of a line that was read before are kept; those of each text are its own."""
+    """The claims of each text are its own."""
     chain = gold_chain(puzzle)
     first, again = parse(chain, 8), parse(chain, 8)
     assert first == again
