@@ -4,49 +4,17 @@ import pytest
 import torch
 
 from rewards.config import RewardConfig
-from rl_avr.chat import decode_image
-from rl_avr.collector import Collector
-from rl_avr.contracts import CHOICE_LETTERS, RolloutGroup
+from rl_avr.contracts import CHOICE_LETTERS
 from rl_avr.elicitation.chains import gold_chain
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.loading import load_policy
 from rl_avr.pipeline.config import MakeConfig
 from rl_avr.pipeline.data import make_data
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import DataConfig, RunConfig
-from rl_avr.training.grpo import grpo_arguments, grpo_dataset
-from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.config import DataConfig
 from rl_avr.training.puzzle_data import read_prompts
-from rollouts.config import RolloutConfig, SamplingConfig
-from rollouts.scripted import ScriptedEngine
+from tests.training.scripted_trainer import scripted_trainer
 
 GROUP = 4
-SAMPLING = SamplingConfig(max_new_tokens=2000)
 EPS = 1e-4
-
-
-class ProcessorEngine(ScriptedEngine):
-    """A scripted engine that also says which prompt ids the policy's processor makes."""
-
-    def __init__(self, script, processor):
-        end = processor.tokenizer.eos_token_id
-        super().__init__(script, lambda text: [*processor.tokenizer(text).input_ids, end])
-        self._processor = processor
-
-    def generate(self, prompts, sampling):
-        groups = super().generate(prompts, sampling)
-        return [
-            RolloutGroup(group.prompt, self._ids(group.prompt), group.completions)
-            for group in groups
-        ]
-
-    def _ids(self, prompt):
-        content = [{"type": "image"}, {"type": "text", "text": prompt.text}]
-        text = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        image = decode_image(prompt.images[0])
-        return tuple(self._processor(text=text, images=[image]).input_ids[0])
 
 
 def wrong_letter(puzzle):
@@ -86,32 +54,15 @@ def prompts(tmp_path_factory):
 def advantages(tiny_folder, processor, prompts, tmp_path, rewards):
     """Returns prompt id -> advantages of its group, and the trainer's logged metrics."""
     scripts = {prompts[0].prompt_id: all_wrong, prompts[1].prompt_id: half_right}
-    engine = ProcessorEngine(
-        lambda prompt, i: scripts[prompt.prompt_id](prompt.puzzle)[i], processor
-    )
-    block = {
-        "use_cpu": True,
-        "bf16": False,
-        "per_device_train_batch_size": 2 * GROUP,
-        "num_generations": GROUP,
-        "max_steps": 1,
-        "save_strategy": "no",
-        "gradient_checkpointing": False,
-    }
-    trainer = AvrGrpoTrainer(
-        model=load_policy(PolicyConfig(path=str(tiny_folder))),
-        args=grpo_arguments(
-            RunConfig(dir=str(tmp_path)), RolloutConfig(sampling=SAMPLING), rewards, block
-        ),
-        train_dataset=grpo_dataset(prompts),
-        processing_class=processor,
-        prompts={prompt.prompt_id: prompt for prompt in prompts},
-        make_collector=lambda: Collector(engine, SAMPLING, rewards, 0),
-        banned_token_ids=(),
-        parity_max_mean_gap=1e9,
-        claim_weight=0.0,
+    trainer = scripted_trainer(
+        tmp_path,
+        tiny_folder,
+        processor,
+        prompts,
+        lambda prompt, i: scripts[prompt.prompt_id](prompt.puzzle)[i],
+        GROUP,
+        {"max_steps": 1},
         rewards=rewards,
-        rollouts_path=tmp_path / "rollouts.jsonl",
     )
     rows = [
         {"prompt_id": p.prompt_id, "prompt": row["prompt"]}

@@ -10,7 +10,7 @@ from rl_avr.errors import ConfigError, RolloutError
 from rl_avr.training.config import RunConfig
 from rl_avr.training.grpo import grpo_arguments
 from rollouts.config import RolloutConfig, SamplingConfig
-from tests.training.test_grpo_dynamic import ProcessorEngine
+from tests.training.scripted_trainer import ProcessorEngine
 from tests.training.tiny_run import GROUP, make_run, prompts, scored_by, weights  # noqa: F401
 
 PLAIN_SGD = {

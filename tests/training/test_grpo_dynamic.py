@@ -9,68 +9,23 @@ import torch
 
 from rewards.config import RewardConfig
 from rl_avr.chat import decode_image
-from rl_avr.collector import Collector
-from rl_avr.contracts import RolloutGroup
 from rl_avr.difficulty_record import DifficultyRecord
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.errors import ConfigError, DataError
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.loading import load_policy
-from rl_avr.pipeline.config import MakeConfig
-from rl_avr.pipeline.data import make_data
-from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import DataConfig, RunConfig
-from rl_avr.training.grpo import grpo_arguments, grpo_dataset
-from rl_avr.training.grpo_trainer import AvrGrpoTrainer
-from rl_avr.training.puzzle_data import read_prompts
-from rollouts.config import DynamicConfig, RolloutConfig, SamplingConfig
-from rollouts.scripted import ScriptedEngine
+from rl_avr.training.config import RunConfig
+from rl_avr.training.grpo import grpo_arguments
+from rollouts.config import DynamicConfig, RolloutConfig
+from tests.training.scripted_trainer import prompts_of_different_lengths, scripted_trainer
 
 GROUP = 2
-SAMPLING = SamplingConfig(max_new_tokens=2000)
 OFF = DynamicConfig()
 ON = DynamicConfig(is_on=True, max_oversampling=2.0, max_rounds=9)
-
-
-class ProcessorEngine(ScriptedEngine):
-    """Says which prompt ids the policy's processor makes, and keeps what it was asked."""
-
-    def __init__(self, script, processor):
-        end = processor.tokenizer.eos_token_id
-        super().__init__(script, lambda text: [*processor.tokenizer(text).input_ids, end])
-        self._processor = processor
-        self.asked = []
-        self.synced_at = []
-
-    def sync_weights(self, named_weights, step=None):
-        self.synced_at.append(step)
-        super().sync_weights(named_weights, step)
-
-    def generate(self, prompts, sampling):
-        self.asked.append([prompt.prompt_id for prompt in prompts])
-        groups = super().generate(prompts, sampling)
-        return [
-            RolloutGroup(group.prompt, self._ids(group.prompt), group.completions)
-            for group in groups
-        ]
-
-    def _ids(self, prompt):
-        content = [{"type": "image"}, {"type": "text", "text": prompt.text}]
-        text = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        image = decode_image(prompt.images[0])
-        return tuple(self._processor(text=text, images=[image]).input_ids[0])
 
 
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory):
     """Twelve prompts; the words of the question differ, so that swapped rows are seen."""
-    folder = tmp_path_factory.mktemp("data")
-    puzzles = PuzzleConfig(num_train=12, num_held_out=1, render=RenderConfig(panel_size_px=36))
-    make_data(MakeConfig(path=str(folder), num_workers=1), puzzles)
-    found = read_prompts(DataConfig(path=str(folder)))
-    return [replace(p, text=f"{p.text} {'A' * (i + 1)}") for i, p in enumerate(found)]
+    return prompts_of_different_lengths(tmp_path_factory.mktemp("data"), 12)
 
 
 @pytest.fixture
@@ -83,33 +38,10 @@ def make(tiny_folder, processor, prompts, tmp_path):
             is_right = index == 0 and prompt.prompt_id in useful
             return gold_chain(prompt.puzzle) if is_right else "### Answer:"
 
-        engine = ProcessorEngine(script, processor)
-        block = {
-            "use_cpu": True,
-            "bf16": False,
-            "per_device_train_batch_size": 2 * GROUP,
-            "num_generations": GROUP,
-            "max_steps": 3,
-            "save_strategy": "no",
-            "gradient_checkpointing": False,
-            "learning_rate": 1e-3,
-            **block,
-        }
-        rollouts = RolloutConfig(sampling=SAMPLING, dynamic=dynamic)
-        run = RunConfig(dir=str(tmp_path / folder))
-        return AvrGrpoTrainer(
-            model=load_policy(PolicyConfig(path=str(tiny_folder))),
-            args=grpo_arguments(run, rollouts, RewardConfig(), block),
-            train_dataset=grpo_dataset(prompts),
-            processing_class=processor,
-            prompts={prompt.prompt_id: prompt for prompt in prompts},
-            make_collector=lambda: Collector(engine, SAMPLING, RewardConfig(), 0),
-            banned_token_ids=(),
-            parity_max_mean_gap=1e9,
-            claim_weight=0.0,
-            rewards=RewardConfig(),
-            rollouts_path=tmp_path / folder / "rollouts" / "rank0.jsonl",
-            dynamic=dynamic,
+        block = {"max_steps": 3, **block}
+        path = tmp_path / folder
+        return scripted_trainer(
+            path, tiny_folder, processor, prompts, script, GROUP, block, dynamic=dynamic
         )
 
     return made

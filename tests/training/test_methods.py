@@ -13,28 +13,22 @@ from rewards.config import RewardConfig
 from rl_avr.algo.advantage_transform import Outcomes, stcr_factors
 from rl_avr.algo.kl_schedule import grpo_d
 from rl_avr.algo.prompt_sampler import UniformSampler
-from rl_avr.collector import Collector
 from rl_avr.contracts import CHOICE_LETTERS
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.errors import ConfigError, DataError
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.loading import load_policy
-from rl_avr.pipeline.config import MakeConfig
-from rl_avr.pipeline.data import make_data
-from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
+from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzle
 from rl_avr.training.config import (
     ADVANTAGE_TRANSFORM_NAMES,
     KL_SCHEDULE_NAMES,
     PROMPT_SAMPLER_NAMES,
-    DataConfig,
     KlConfig,
     MethodsConfig,
     RunConfig,
     SamplerConfig,
     TransformConfig,
 )
-from rl_avr.training.grpo import grpo_arguments, grpo_dataset
+from rl_avr.training.grpo import grpo_arguments
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.methods import (
     ADVANTAGE_TRANSFORMS,
@@ -45,12 +39,10 @@ from rl_avr.training.methods import (
     make_schedule,
     outcomes_of,
 )
-from rl_avr.training.puzzle_data import read_prompts
-from rollouts.config import DynamicConfig, RolloutConfig, SamplingConfig
-from tests.training.test_grpo_dynamic import ProcessorEngine
+from rollouts.config import DynamicConfig, RolloutConfig
+from tests.training.scripted_trainer import prompts_of_different_lengths, scripted_trainer
 
 GROUP = 4
-SAMPLING = SamplingConfig(max_new_tokens=2000)
 NEUTRAL = MethodsConfig()
 SEC = MethodsConfig(sampler=SamplerConfig("sec", category=("num_rules", "difficulty")))
 SAVING = {"save_strategy": "steps", "save_steps": 1}
@@ -58,11 +50,7 @@ SAVING = {"save_strategy": "steps", "save_steps": 1}
 
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    puzzles = PuzzleConfig(num_train=6, num_held_out=1, render=RenderConfig(panel_size_px=36))
-    make_data(MakeConfig(path=str(folder), num_workers=1), puzzles)
-    found = read_prompts(DataConfig(path=str(folder)))
-    return [replace(p, text=f"{p.text} {'A' * (i + 1)}") for i, p in enumerate(found)]
+    return prompts_of_different_lengths(tmp_path_factory.mktemp("data"), 6)
 
 
 def script(prompt, index):
@@ -78,34 +66,17 @@ def script(prompt, index):
 @pytest.fixture
 def make(tiny_folder, processor, prompts, tmp_path):
     def made(methods=NEUTRAL, folder="run", cls=AvrGrpoTrainer, rewards=None, **block):
-        engine = ProcessorEngine(script, processor)
-        rewards = rewards or RewardConfig()
-        block = {
-            "use_cpu": True,
-            "bf16": False,
-            "per_device_train_batch_size": 2 * GROUP,
-            "num_generations": GROUP,
-            "max_steps": 4,
-            "save_strategy": "no",
-            "gradient_checkpointing": False,
-            "learning_rate": 1e-3,
-            "beta": 0.05,
-            "disable_tqdm": True,
-            **block,
-        }
-        rollouts = RolloutConfig(sampling=SAMPLING)
-        return cls(
-            model=load_policy(PolicyConfig(path=str(tiny_folder))),
-            args=grpo_arguments(RunConfig(dir=str(tmp_path / folder)), rollouts, rewards, block),
-            train_dataset=grpo_dataset(prompts),
-            processing_class=processor,
-            prompts={prompt.prompt_id: prompt for prompt in prompts},
-            make_collector=lambda: Collector(engine, SAMPLING, rewards, 0),
-            banned_token_ids=(),
-            parity_max_mean_gap=1e9,
-            claim_weight=0.0,
+        block = {"max_steps": 4, "beta": 0.05, "disable_tqdm": True, **block}
+        return scripted_trainer(
+            tmp_path / folder,
+            tiny_folder,
+            processor,
+            prompts,
+            script,
+            GROUP,
+            block,
             rewards=rewards,
-            rollouts_path=tmp_path / folder / "rollouts" / "rank0.jsonl",
+            cls=cls,
             methods=methods,
         )
 

@@ -2,44 +2,27 @@
 
 import logging
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
 
-from rewards.config import RewardConfig
-from rl_avr.collector import Collector
 from rl_avr.elicitation.chains import gold_chain
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.freezing import train_only
 from rl_avr.modeling.loading import load_policy
-from rl_avr.pipeline.config import MakeConfig
-from rl_avr.pipeline.data import make_data
-from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import DataConfig, RunConfig, UpdateConfig
-from rl_avr.training.grpo import grpo_arguments, grpo_dataset
-from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.config import UpdateConfig
 from rl_avr.training.policy_pass import group_prompt, plain_rows, split_by_group
-from rl_avr.training.puzzle_data import read_prompts
-from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.prompt_inputs import prompt_images
-from tests.training.test_grpo_dynamic import ProcessorEngine
+from tests.training.scripted_trainer import prompts_of_different_lengths, scripted_trainer
 
 GROUP, NUM_PUZZLES = 4, 4
-SAMPLING = SamplingConfig(max_new_tokens=2000)
 PLAIN = UpdateConfig(shared_prefix=False)
 
 
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory):
     """Prompts of different lengths, so that rows are padded."""
-    folder = tmp_path_factory.mktemp("data")
-    puzzles = PuzzleConfig(
-        num_train=2 * NUM_PUZZLES, num_held_out=1, render=RenderConfig(panel_size_px=36)
-    )
-    make_data(MakeConfig(path=str(folder), num_workers=1), puzzles)
-    found = read_prompts(DataConfig(path=str(folder)))
-    return [replace(p, text=f"{p.text} {'A' * (i + 1)}") for i, p in enumerate(found)]
+    return prompts_of_different_lengths(tmp_path_factory.mktemp("data"), 2 * NUM_PUZZLES)
 
 
 def script(prompt, index):
@@ -51,34 +34,16 @@ def make(tiny_folder, processor, prompts, tmp_path):
     def made(update, parts=("language_model",), beta=0.0, **block):
         model = load_policy(PolicyConfig(path=str(tiny_folder)))
         train_only(model, parts)
-        run = RunConfig(dir=str(tmp_path))
-        rollouts = RolloutConfig(sampling=SAMPLING)
-        trainer = {
-            "use_cpu": True,
-            "bf16": False,
-            "per_device_train_batch_size": 2 * GROUP,
-            "gradient_accumulation_steps": 2,
-            "num_generations": GROUP,
-            "max_steps": 2,
-            "save_strategy": "no",
-            "gradient_checkpointing": False,
-            "learning_rate": 1e-3,
-            "beta": beta,
-            **block,
-        }
-        engine = ProcessorEngine(script, processor)
-        return AvrGrpoTrainer(
+        block = {"gradient_accumulation_steps": 2, "max_steps": 2, "beta": beta, **block}
+        return scripted_trainer(
+            tmp_path,
+            tiny_folder,
+            processor,
+            prompts,
+            script,
+            GROUP,
+            block,
             model=model,
-            args=grpo_arguments(run, rollouts, RewardConfig(), trainer),
-            train_dataset=grpo_dataset(prompts),
-            processing_class=processor,
-            prompts={prompt.prompt_id: prompt for prompt in prompts},
-            make_collector=lambda: Collector(engine, SAMPLING, RewardConfig(), 0),
-            banned_token_ids=(),
-            parity_max_mean_gap=1e9,
-            claim_weight=0.0,
-            rewards=RewardConfig(),
-            rollouts_path=tmp_path / "rollouts.jsonl",
             update=update,
         )
 
