@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from rl_avr.chat import banned_token_ids, unexpanded_prompt_ids
+from rl_avr.chat import banned_token_ids
 from rl_avr.errors import RolloutError
 from rl_avr.modeling.weights import named_weights
 from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.transformers_engine import TransformersEngine
+from tests.rollouts.engine_checks import assert_images_count_among_the_tokens
 
 SAMPLING = SamplingConfig(max_new_tokens=40)
 
@@ -177,17 +178,7 @@ def test_a_completion_that_reaches_the_context_is_marked(make_engine, make_promp
 def test_a_prompt_too_long_only_with_its_images_tokens_is_named_with_both_numbers(
     engine, make_prompt_of_length, warm_processor
 ):
-    """The text with one mark an image would fit; what the policy sees does not."""
-    fits, long = make_prompt_of_length(0, 255), make_prompt_of_length(1, 256)
-    assert len(unexpanded_prompt_ids(warm_processor, long.text, 1)) == 256 - 19
-    with pytest.raises(
-        RolloutError,
-        match="prompt 1/cot has 256 tokens, its images' included; rollouts.max_model_len is 256",
-    ):
-        engine.generate([fits, long], Sampling(SAMPLING, 2, 1))
-    (group,) = engine.generate([fits], Sampling(SAMPLING, 2, 1))
-    assert len(group.prompt_token_ids) == 255
-    assert {(len(c.token_ids), c.finish_reason) for c in group.completions} == {(1, "length")}
+    assert_images_count_among_the_tokens(engine, make_prompt_of_length, warm_processor)
 
 
 def test_logits_that_are_no_numbers_name_the_step_and_the_sync_that_brought_them(

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from rl_avr.chat import banned_token_ids, unexpanded_prompt_ids
+from rl_avr.chat import banned_token_ids
 from rl_avr.errors import RolloutError
 from rl_avr.modeling.freezing import part_of, train_only
 from rl_avr.modeling.weights import named_weights
@@ -13,6 +13,7 @@ from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.prompt_inputs import prompt_images
 from rollouts.vllm_engine import VllmEngine
+from tests.rollouts.engine_checks import assert_images_count_among_the_tokens
 
 pytestmark = pytest.mark.slow
 
@@ -283,17 +284,7 @@ def test_a_prompt_that_does_not_fit_is_named_before_anything_is_sampled(engine, 
 def test_a_prompt_too_long_only_with_its_images_tokens_is_named_with_both_numbers(
     engine, make_prompt_of_length, warm_processor
 ):
-    """The text with one mark an image would fit; what the policy sees does not."""
-    fits, long = make_prompt_of_length(0, 255), make_prompt_of_length(1, 256)
-    assert len(unexpanded_prompt_ids(warm_processor, long.text, 1)) == 256 - 19
-    with pytest.raises(
-        RolloutError,
-        match="prompt 1/cot has 256 tokens, its images' included; rollouts.max_model_len is 256",
-    ):
-        engine.generate([fits, long], Sampling(SAMPLING, 2, 1))
-    (group,) = engine.generate([fits], Sampling(SAMPLING, 2, 1))
-    assert len(group.prompt_token_ids) == 255
-    assert {(len(c.token_ids), c.finish_reason) for c in group.completions} == {(1, "length")}
+    assert_images_count_among_the_tokens(engine, make_prompt_of_length, warm_processor)
 
 
 def test_logits_that_are_no_numbers_name_the_step_and_the_sync_that_brought_them(
