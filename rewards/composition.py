@@ -61,14 +61,17 @@ def parts_of(
     parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig, kind: PromptKind = "cot"
 ) -> dict[str, float | None]:
     """Returns part -> value of every part that the config and the kind of prompt judge."""
-    return _parts_of(parsed, puzzle, config, route(kind, config).parts)
+    judged = route(kind, config).parts
+    parts = _all_parts(parsed, puzzle, config, judged)
+    return {name: value for name, value in parts.items() if name in judged}
 
 
-def _parts_of(
+def _all_parts(
     parsed: ParsedCompletion, puzzle: Puzzle, config: RewardConfig, judged: Sequence[str]
 ) -> dict[str, float | None]:
-    values: dict[str, float | None] = {
-        name: part(parsed, puzzle) for name, part in REWARDS.items() if name in judged
+    """Returns part -> value; None for a part that is not judged."""
+    values = {
+        name: part(parsed, puzzle) if name in judged else None for name, part in REWARDS.items()
     }
     if config.length_limit:
         values["length"] = length(parsed, config.length_limit, config.length_buffer)
@@ -94,8 +97,7 @@ def score(
     The total of a completion that no part could judge is 0.
     """
     outcome_name, judged = route(kind, config)
-    parts: dict[str, float | None] = dict.fromkeys(part_names(config))
-    parts.update(_parts_of(parsed, puzzle, config, judged))
+    parts = _all_parts(parsed, puzzle, config, judged)
     parts.update(own)
     terms, outcome = _terms(parts, outcome_name, config)
     total, streams = _combined(terms, outcome_name, config)
@@ -107,15 +109,14 @@ def part_names(config: RewardConfig) -> tuple[str, ...]:
     return (*REWARDS, "length") if config.length_limit else tuple(REWARDS)
 
 
-Terms = dict[str, tuple[float, float | None]]
-"""Name -> weight and value after format mode and gate."""
+Terms = dict[str, float | None]
+"""Name -> value after format mode and gate."""
 
 
 def _terms(
     parts: Mapping[str, float | None], outcome_name: str, config: RewardConfig
 ) -> tuple[Terms, float | None]:
     """Returns the terms, and the outcome on whose variance a group is admitted."""
-    weights = config.weights_with_own
     right, form = parts[outcome_name], parts["format"]
     outcome = right
     if config.format_mode == "and" and form != 1.0 and right is not None:
@@ -126,11 +127,11 @@ def _terms(
         right = (right + 0.5 * (form or 0.0)) / 1.5
     is_open = config.gate != "choice" or outcome_name != "choice" or outcome in (1.0, None)
     terms: Terms = {
-        name: (weights[name], value if is_open else 0.0)
+        name: value if is_open else 0.0
         for name, value in parts.items()
         if value is not None or name == outcome_name
     }
-    terms[outcome_name] = weights[outcome_name], right
+    terms[outcome_name] = right
     if config.format_mode not in ("separate", "and"):
         terms.pop("format", None)
     return terms, outcome
@@ -139,23 +140,26 @@ def _terms(
 def _combined(
     terms: Terms, outcome_name: str, config: RewardConfig
 ) -> tuple[float, dict[str, float | None]]:
+    weights = config.weights_with_own
     if config.gate == "stream":
         apart = set(PERCEPTION_STREAM) - {outcome_name}
-        ours = _mean({name: term for name, term in terms.items() if name not in apart})
-        seen = _mean({name: term for name, term in terms.items() if name in apart})
-        both = {"outcome": (1.0, ours), "perception": (config.stream_weight, seen)}
-        return _mean(both) or 0.0, {"outcome": ours, "perception": seen}
-    total = _mean(terms)
+        streams = {
+            "outcome": _mean({n: v for n, v in terms.items() if n not in apart}, weights),
+            "perception": _mean({n: v for n, v in terms.items() if n in apart}, weights),
+        }
+        return _mean(streams, stream_weights(config)) or 0.0, streams
+    total = _mean(terms, weights)
     if config.aggregation == "sum_then_normalize":
         return total or 0.0, {"total": total}
     names = stream_weights(config)
-    return total or 0.0, {name: terms.get(name, (0.0, None))[1] for name in names}
+    return total or 0.0, {name: terms.get(name) for name in names}
 
 
-def _mean(terms: Terms) -> float | None:
+def _mean(terms: Terms, weights: Mapping[str, float]) -> float | None:
     total = weight_sum = 0.0
-    for weight, value in terms.values():
+    for name, value in terms.items():
         if value is not None:
+            weight = weights[name]
             total += weight * value
             weight_sum += weight
     return total / weight_sum if weight_sum else None

@@ -31,14 +31,13 @@ class Route(NamedTuple):
     parts: tuple[str, ...]
 
 
-_SHORT = ("choice", "format", "length")
-_SEEING = ("format", "perception", "length", "detail")
+_SHORT = Route("choice", ("choice", "format", "length"))
+_SEEING = Route("perception", ("format", "perception", "length", "detail"))
+_ALL = Route("choice", PARTS)
 
 
 def route(kind: PromptKind, config: RewardConfig) -> Route:
     """Returns what grades a prompt of a kind in the stage of the config."""
     if kind != "cot":
-        return Route("choice", _SHORT)
-    if config.stage == "perception":
-        return Route("perception", _SEEING)
-    return Route("choice", PARTS)
+        return _SHORT
+    return _SEEING if config.stage == "perception" else _ALL

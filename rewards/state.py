@@ -12,6 +12,8 @@ from rl_avr.puzzles.puzzle_cache import PuzzleCache
 
 Key = tuple[str, int, str, int | None]
 """Panel, component, attribute and slot of a claim."""
+Prediction = tuple[int, str, int | None, int]
+"""Component, attribute, slot and value of a claim about the missing panel."""
 Answer = TypeVar("Answer")
 
 
@@ -49,22 +51,22 @@ values_of = PuzzleCache(_values)
 """Returns the values of a puzzle's panels."""
 
 
-class ChoiceValues(dict[tuple[int, str, int | None], list[int | None]]):
-    """Component, attribute and slot -> the value in every choice; made when asked for."""
+class ChoicesWith(dict[Prediction, frozenset[int]]):
+    """Component, attribute, slot and value -> the choices that have it; made when asked for."""
 
     def __init__(self, choices: Sequence[Panel | Scene]) -> None:
         super().__init__()
         self._choices = choices
 
-    def __missing__(self, key: tuple[int, str, int | None]) -> list[int | None]:
-        component, attribute, slot = key
+    def __missing__(self, key: Prediction) -> frozenset[int]:
+        component, attribute, slot, value = key
         found = [value_of(choice, attribute, component, slot) for choice in self._choices]
-        self[key] = found
-        return found
+        self[key] = choices = frozenset(i for i, other in enumerate(found) if other == value)
+        return choices
 
 
-choice_values_of = PuzzleCache(lambda puzzle: ChoiceValues(puzzle.choices))
-"""Returns the values of a puzzle's choices."""
+choices_with = PuzzleCache(lambda puzzle: ChoicesWith(puzzle.choices))
+"""Returns which choices of a puzzle agree with a prediction."""
 
 
 class Fits(dict[tuple[int, int, str], bool | None]):

@@ -11,7 +11,15 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from operator import itemgetter
 from typing import NamedTuple
 
-from rewards.state import Key, LastAnswer, Values, choice_values_of, fits_of, values_of
+from rewards.state import (
+    Key,
+    LastAnswer,
+    Prediction,
+    Values,
+    choices_with,
+    fits_of,
+    values_of,
+)
 from rl_avr.contracts import (
     Panel,
     PanelClaim,
@@ -106,10 +114,6 @@ def is_true(claim: PanelClaim, puzzle: Puzzle) -> bool:
     return values_of(puzzle)[key_of(claim)] == claim.value
 
 
-Prediction = tuple[int, str, int | None, int]
-"""Component, attribute, slot and value of a claim about the missing panel."""
-
-
 class PanelTruths(NamedTuple):
     """The claims of a completion about panels, judged.
 
@@ -198,14 +202,10 @@ def is_right_verdict(claim: VerdictClaim, puzzle: Puzzle) -> bool:
     return fits_of(puzzle)[key] == claim.fits
 
 
-def fitting_choices(predictions: Iterable[Prediction], puzzle: Puzzle) -> list[int]:
+def fitting_choices(predictions: Iterable[Prediction], puzzle: Puzzle) -> Set[int]:
     """Returns the choices that agree with every prediction about the missing panel."""
-    values = choice_values_of(puzzle)
-    fitting = list(range(len(puzzle.choices)))
-    for component, attribute, slot, value in predictions:
-        found = values[component, attribute, slot]
-        fitting = [index for index in fitting if found[index] == value]
-    return fitting
+    agreeing = map(choices_with(puzzle).__getitem__, predictions)
+    return frozenset(range(len(puzzle.choices))).intersection(*agreeing)
 
 
 def _stated(puzzle: Puzzle) -> frozenset[Key]:

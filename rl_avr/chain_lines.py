@@ -5,7 +5,6 @@ on the lines before it alone: which attributes the text called ruled, and which 
 called filled. Spans are character offsets.
 """
 
-import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
@@ -19,7 +18,6 @@ CHOICE_SECTIONS = tuple(f"choice:{i}" for i in range(len(CHOICE_LETTERS)))
 make = tuple.__new__
 """Makes a claim or a span from all of its fields, in half the time of its own constructor."""
 
-_WORD = re.compile(r"\S+")
 _BAR = "|"
 _MISSING = prompts.MISSING_LABEL[:-1]
 _VERDICTS = {prompts.FITS: True, prompts.DIFFERS: False}
@@ -37,6 +35,7 @@ class Claims:
         rules: claims about rules.
         verdicts: verdicts on choices.
         slots: positions that the text claims.
+        unruled: the attributes that the text leaves without a rule.
 
     Args:
         letters: the letters of the choices.
@@ -48,25 +47,21 @@ class Claims:
         self.rules: list[RuleClaim] = []
         self.verdicts: list[VerdictClaim] = []
         self.slots: Slots = {}
-        self._unruled: set[ChainLine] = set()
+        self.unruled: set[ChainLine] = set()
         self._ruled: Sequence[ChainLine] | None = None
 
     def say_rule(self, line: ChainLine, is_ruled: bool) -> None:
         """Notes whether the text says that a rule holds for an attribute; the last time counts."""
         if is_ruled:
-            self._unruled.discard(line)
+            self.unruled.discard(line)
         else:
-            self._unruled.add(line)
+            self.unruled.add(line)
         self._ruled = None
-
-    def is_ruled(self, line: ChainLine) -> bool:
-        """Returns whether the text leaves an attribute with a rule."""
-        return line not in self._unruled
 
     def ruled(self, schema: Schema) -> Sequence[ChainLine]:
         """Returns the lines of the attributes that the text leaves with a rule."""
         if self._ruled is None:
-            self._ruled = [line for line in schema.lines if self.is_ruled(line)]
+            self._ruled = [line for line in schema.lines if line not in self.unruled]
         return self._ruled
 
 
@@ -96,85 +91,55 @@ def _attribute_section(
 ) -> str | None:
     """Reads `values | values | values -> rule -> ninth`, or `-> no rule` at the end."""
     shown, *after = rest.split(" -> ")
-    new = _shown(shown, start, line, schema, claims.slots)
-    if new is None:
-        return None
-    rule_start = start + len(shown) + len(" -> ")
-    if after == [prompts.NO_RULE] and not line.is_always_ruled:
-        rule = None
-    elif len(after) == 2 and (rule := line.rules.get(after[0])):
-        ninth_start = rule_start + len(after[0]) + len(" -> ")
-        if not add_value(new, "missing", line, after[1], ninth_start, claims.slots):
+    new: list[PanelClaim] = []
+    if not _add_shown(new, shown, start, line, schema, claims.slots):
+        new.clear()
+        if not _add_spaced(new, shown, start, line, schema, claims.slots):
             return None
-        claims.rules.append(make(RuleClaim, (rule, rule_start, rule_start + len(after[0]))))
+    if len(after) == 2 and (rule := line.rules.get(after[0])):
+        rule_start = start + len(shown) + len(" -> ")
+        rule_end = rule_start + len(after[0])
+        if not add_value(new, "missing", line, after[1], rule_end + len(" -> "), claims.slots):
+            return None
+        claims.rules.append(make(RuleClaim, (rule, rule_start, rule_end)))
+        claims.say_rule(line, True)
+    elif after == [prompts.NO_RULE] and not line.is_always_ruled:
+        claims.say_rule(line, False)
     else:
         return None
     claims.panels += new
-    claims.say_rule(line, rule is not None)
     if line.attribute == "position":
-        claims.slots |= {(claim.panel, claim.component): claim.value for claim in new}
+        for panel, _, value, _, _, component, _ in new:
+            claims.slots[panel, component] = value
     return line.section
-
-
-def _shown(
-    shown: str, start: int, line: ChainLine, schema: Schema, slots: Slots
-) -> list[PanelClaim] | None:
-    """Returns the claims of `values | values | values`; None where it is not that."""
-    words = shown.split(" ")
-    plain = _plain(words, start, line, schema)
-    if plain is not None:
-        return plain
-    new: list[PanelClaim] = []
-    if _add_shown(new, words, start, line, schema, slots):
-        return new
-    new.clear()
-    return new if _add_spaced(new, shown, start, line, schema, slots) else None
-
-
-def _plain(
-    words: list[str], start: int, line: ChainLine, schema: Schema
-) -> list[PanelClaim] | None:
-    """Returns the claims of one value a panel and single spaces; None where it is not that."""
-    places = _places(schema)
-    if len(words) != len(places):
-        return None
-    attribute, component, value_of = line.attribute, line.component, line.values.get
-    new = []
-    for place, word in zip(places, words, strict=True):
-        end = start + len(word)
-        if place is None:
-            if word != _BAR:
-                return None
-        elif (value := value_of(word)) is not None:
-            new.append(make(PanelClaim, (place, attribute, value, start, end, component, None)))
-        else:
-            return None
-        start = end + len(" ")
-    return new
 
 
 def _add_shown(
     new: list[PanelClaim],
-    words: list[str],
+    shown: str,
     start: int,
     line: ChainLine,
     schema: Schema,
     slots: Slots,
 ) -> bool:
-    """Adds the claims of any values with single spaces between all words.
+    """Adds the claims of `values | values | values`, with one space between all words.
 
     Returns False where it is not that.
     """
-    places = _places(schema)
+    places, words = _places(schema), shown.split(" ")
     if len(words) != len(places):
         return False
+    attribute, component, value_of = line.attribute, line.component, line.values.get
     for place, word in zip(places, words, strict=True):
+        end = start + len(word)
         if place is None:
             if word != _BAR:
                 return False
+        elif (value := value_of(word)) is not None:
+            new.append(make(PanelClaim, (place, attribute, value, start, end, component, None)))
         elif not add_value(new, place, line, word, start, slots):
             return False
-        start += len(word) + len(" ")
+        start = end + 1
     return True
 
 
@@ -185,7 +150,12 @@ def _places(schema: Schema) -> tuple[str | None, ...]:
 
 
 def _add_spaced(
-    new: list[PanelClaim], shown: str, start: int, line: ChainLine, schema: Schema, slots: Slots
+    new: list[PanelClaim],
+    shown: str,
+    start: int,
+    line: ChainLine,
+    schema: Schema,
+    slots: Slots,
 ) -> bool:
     """Does what `_add_shown` does where any white space is between the words of a row."""
     rows = shown.split(f" {_BAR} ")
@@ -204,7 +174,12 @@ def _add_spaced(
 
 def _words(text: str, start: int) -> list[Word]:
     """Returns the words between white space."""
-    return [(m[0], start + m.start()) for m in _WORD.finditer(text)]
+    words, end = [], 0
+    for word in text.split():
+        first = text.index(word, end)
+        words.append((word, start + first))
+        end = first + len(word)
+    return words
 
 
 def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> str | None:
@@ -213,11 +188,11 @@ def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> s
     if len(words) != len(schema.lines):
         return None
     new: list[PanelClaim] = []
-    for line, (word, word_start) in zip(schema.lines, words, strict=True):
-        if not claims.is_ruled(line):
+    for line, (word, first) in zip(schema.lines, words, strict=True):
+        if line in claims.unruled:
             if word != prompts.ANY:
                 return None
-        elif not add_value(new, "missing", line, word, word_start, claims.slots):
+        elif not add_value(new, "missing", line, word, first, claims.slots):
             return None
     claims.panels += new
     return "missing"
@@ -234,23 +209,20 @@ def _choice_section(
     new: list[PanelClaim] = []
     verdicts = []
     panel = CHOICE_SECTIONS[index]
-    slots: Slots = {}
     for line, words in zip(ruled, tried, strict=False):
-        word, _, verdict = words.partition(" ")
-        attribute, component, fits = line.attribute, line.component, _VERDICTS.get(verdict)
-        if fits is None:
-            return None
-        if (value := line.values.get(word)) is not None:
-            claim = panel, attribute, value, start, start + len(word), component, None
-            new.append(make(PanelClaim, claim))
-            if attribute == "position":
-                slots[panel, component] = value
-        elif not (word == prompts.MIXED and line.may_differ) and not add_value(
-            new, panel, line, word, start, slots
-        ):
-            return None
-        end = start + len(words)
-        told = index, attribute, fits, end - len(verdict), end, component
+        attribute, component, end = line.attribute, line.component, start + len(words)
+        if trial := line.trials.get(words):
+            value, fits, word_end = trial
+            if value is not None:
+                claim = panel, attribute, value, start, start + word_end, component, None
+                new.append(make(PanelClaim, claim))
+        else:
+            word, _, verdict = words.partition(" ")
+            slots = {(panel, c.component): c.value for c in new if c.attribute == "position"}
+            if verdict not in _VERDICTS or not add_value(new, panel, line, word, start, slots):
+                return None
+            fits, word_end = _VERDICTS[verdict], len(word)
+        told = index, attribute, fits, start + word_end + 1, end, component
         verdicts.append(make(VerdictClaim, told))
         start = end + len(", ")
     claims.panels += new

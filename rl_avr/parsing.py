@@ -154,8 +154,10 @@ def _sections(
 ) -> _Found:
     """Returns the sections of a text; their claims are added to `claims`."""
     found = _Found()
+    names, spans = found.names, found.spans
     start = 0
     for line in text.split("\n"):
+        end = start + len(line)
         section = read_line(line, start, schema, claims)
         if section is None and (stripped := line.strip()):
             if marks and (answer := _ANSWER_LINE.fullmatch(line)):
@@ -167,11 +169,11 @@ def _sections(
                 section = "other"
             else:
                 for name, span in read_sentences(line, start, claims):
-                    found.names.append(name)
-                    found.spans.append(span)
-        end = start + len(line)
+                    names.append(name)
+                    spans.append(span)
         if section:
-            found.add(section, start, end)
+            names.append(section)
+            spans.append(make(Span, (start, end)))
         start = end + 1
     return found
 

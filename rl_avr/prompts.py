@@ -53,6 +53,8 @@ FITS, DIFFERS = "yes", "no"
 NO_RULE, ANY, MIXED = "no rule", "any", "mixed"
 
 MATRIX_QUESTION = "Which choice completes the matrix?"
+GROUP_QUESTION = "Which choice belongs with the panels shown?"
+ROW_QUESTION = "Which choice is the missing panel?"
 COT_REQUEST = "Generate a reason first and then output a letter answer."
 COT_REQUEST_OPEN = "Generate a reason first and then output a short answer."
 COT_REQUEST_YES_NO = "Generate a reason first and then output yes or no."
@@ -171,6 +173,21 @@ class ChainLine:
         }
 
     @cached_property
+    def trials(self) -> dict[str, tuple[int | None, bool, int]]:
+        """What a choice is said to have, such as `4 yes` -> value, verdict, end of the value.
+
+        The verdict is whether it fits. There is no value where the entities differ.
+        """
+        words: dict[str, int | None] = {**self.values}
+        if self.may_differ:
+            words[MIXED] = None
+        return {
+            f"{word} {verdict}": (value, verdict == FITS, len(word))
+            for word, value in words.items()
+            for verdict in (FITS, DIFFERS)
+        }
+
+    @cached_property
     def section(self) -> str:
         """Name of the section among `ParsedCompletion.sections`."""
         return self.label.lower()
@@ -282,8 +299,8 @@ def prompt_text(puzzle: Puzzle, kind: PromptKind, answer_form: AnswerForm = "mar
     if puzzle.family == "rpm":
         return f"{MATRIX_QUESTION} {request}"
     if puzzle.configuration == "group":
-        return f"Which choice belongs with the panels shown? {request}"
-    return f"Which choice is the missing panel? {request}"
+        return f"{GROUP_QUESTION} {request}"
+    return f"{ROW_QUESTION} {request}"
 
 
 def _request(puzzle: Puzzle, kind: PromptKind) -> str:

@@ -139,6 +139,16 @@ def test_a_position_is_the_numbers_of_its_slots():
     assert "4" not in regular_line("position", num_slots=3).values
 
 
+def test_what_a_choice_is_said_to_have():
+    sizes = regular_line("size", num_slots=4)
+    assert sizes.trials["4 yes"] == (4, True, 1)
+    assert sizes.trials["mixed no"] == (None, False, 5)
+    assert len(sizes.trials) == 2 * len(sizes.values) + 2
+    # one slot has one value
+    assert "mixed no" not in regular_line("size").trials
+    assert regular_line("type").trials["circle no"] == (5, False, 6)
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [("cot", COT_PROMPT), ("perception", DIRECT_PROMPT), ("direct", DIRECT_PROMPT)],

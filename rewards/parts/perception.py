@@ -61,4 +61,4 @@ def perception_accuracy(parsed: ParsedCompletion, puzzle: Puzzle) -> float | Non
     if not stated:
         return None
     truths = panel_truths(parsed, puzzle)
-    return len(truths.seen - truths.wrong) / len(stated)
+    return (len(truths.seen) - len(truths.seen & truths.wrong)) / len(stated)

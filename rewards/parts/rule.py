@@ -1,7 +1,8 @@
 """What a completion says about the rules."""
 
 from rewards.state import LastAnswer
-from rl_avr.contracts import ParsedCompletion, Puzzle, Rule
+from rl_avr.contracts import ParsedCompletion, Puzzle
+from rl_avr.puzzles.puzzle_cache import PuzzleCache
 
 
 def rule(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
@@ -13,12 +14,18 @@ def rule(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     return sum(truths.values()) / len(truths) if puzzle.rules else None
 
 
+_ruled = PuzzleCache(lambda puzzle: {(r.component, r.attribute): r for r in puzzle.rules})
+
+
 def _rule_truths(parsed: ParsedCompletion, puzzle: Puzzle) -> dict[tuple[int, str], bool]:
-    named: dict[tuple[int, str], list[Rule]] = {}
+    ruled = _ruled(puzzle)
+    truths = dict.fromkeys(ruled, False)
+    named = set()
     for rule, _, _ in parsed.rule_claims:
-        named.setdefault((rule.component, rule.attribute), []).append(rule)
-    ruled = {(rule.component, rule.attribute): [rule] for rule in puzzle.rules}
-    return {key: key in ruled and named.get(key) == ruled[key] for key in {**ruled, **named}}
+        key = rule.component, rule.attribute
+        truths[key] = key not in named and ruled.get(key) == rule
+        named.add(key)
+    return truths
 
 
 rule_truths = LastAnswer(_rule_truths)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from rewards.state import LastAnswer, choice_values_of, fits_of, values_of
+from rewards.state import LastAnswer, choices_with, fits_of, values_of
 from rewards.truth import panel_truths, predicted_keys, stated_keys
 from rl_avr.parsing import parse
 
@@ -30,10 +30,12 @@ def test_what_is_not_there_has_no_value(puzzle, annotated):
     assert values_of(unknown)["missing", 0, "size", None] is None
 
 
-def test_values_of_the_choices_by_hand(puzzle, grid):
-    assert choice_values_of(puzzle)[0, "type", None] == [5, 4, 4, 4, 5, 5, 4, 5]
-    assert choice_values_of(grid)[0, "color", None] == [None] * 4
-    assert choice_values_of(grid)[0, "color", 2] == [2, 2, None, 2]
+def test_the_choices_that_agree_with_a_prediction_by_hand(puzzle, grid):
+    assert choices_with(puzzle)[0, "type", None, 4] == {1, 2, 3, 6}
+    assert choices_with(puzzle)[0, "type", None, 1] == set()
+    # all choices have several colors; the third has nothing in slot 2
+    assert choices_with(grid)[0, "color", None, 2] == set()
+    assert choices_with(grid)[0, "color", 2, 2] == {0, 1, 3}
 
 
 def test_what_fits_by_hand(puzzle, grid):
