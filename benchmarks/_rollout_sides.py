@@ -48,18 +48,32 @@ GRIDS = {100: (10, 10), 400: (20, 20), 1000: (25, 40)}
 """Image tokens -> rows and columns of them."""
 PROMPT_TOKENS = 64
 """Room for the words around the image."""
-LARGER = SmallPolicyConfig(
-    hidden_size=640,
-    num_layers=12,
-    num_heads=20,
-    intermediate_size=2560,
-    vision_hidden_size=512,
-    vision_depth=6,
-    vision_num_heads=8,
-    vision_intermediate_size=1536,
-    image_height_px=360,
-    image_width_px=360,
-)
+SHAPES = {
+    "12M": SmallPolicyConfig(
+        hidden_size=320,
+        num_layers=6,
+        num_heads=10,
+        intermediate_size=1088,
+        vision_hidden_size=192,
+        vision_depth=4,
+        vision_num_heads=6,
+        vision_intermediate_size=576,
+    ),
+    "100M": SmallPolicyConfig(
+        hidden_size=640,
+        num_layers=12,
+        num_heads=20,
+        intermediate_size=2560,
+        vision_hidden_size=512,
+        vision_depth=6,
+        vision_num_heads=8,
+        vision_intermediate_size=1536,
+        image_height_px=360,
+        image_width_px=360,
+    ),
+}
+"""Policies beside the demo's. A quarter of the weights is the vision tower's, all of whose layers
+attend to the whole image."""
 CACHE_BYTES = 1 << 30
 """Key-value cache of a whole batch beyond which transformers gets one puzzle at a time."""
 NUM_REPEATS, ENOUGH_S = 3, 30.0
@@ -87,7 +101,7 @@ def make_policy(policy: str, tokens: int) -> str:
         if policy == "demo":
             shutil.copytree(DEMO, folder)
         else:
-            save_small_policy(LARGER, folder)
+            save_small_policy(SHAPES[policy], folder)
         processor = load_processor(str(folder))
         pixels = tokens * TOKEN_PX**2
         processor.image_processor.size = {"shortest_edge": pixels, "longest_edge": pixels}

@@ -3,6 +3,7 @@
 A file holds one JSON object a line. A benchmark that is stopped goes on after its last row.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -17,8 +18,10 @@ from typing import Any
 
 from rl_avr.parent_process import end_with_parent
 
+FOLDER = Path("runs/bench")
 Measured = dict[str, Any]
-"""What a process wrote; or `timed_out_s`, the limit it ran into; or `failed`, its last words."""
+"""What a process wrote; or `timed_out_s`, the limit it ran into; or `failed`, its last words; or
+`too_large`, why it was not started."""
 
 
 def measured(command: Sequence[str], limit_s: float) -> Measured:
@@ -124,3 +127,39 @@ def _row(line: str) -> Measured | None:
         return json.loads(line)
     except ValueError:  # a killed process tore the last line
         return None
+
+
+def row_arguments(doc: str, limit_s: float) -> argparse.Namespace:
+    """Returns the options that all benchmarks of rows have."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--only", default="", help="word in the names of the rows to measure")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
+    parser.add_argument("--quick", action="store_true", help="one small row: does it run?")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where rows are kept")
+    parser.add_argument("--limit-s", type=float, default=limit_s, help="most seconds of one side")
+    return parser.parse_args()
+
+
+def why_not(side: Measured) -> str | None:
+    """Returns why a side was not measured; None where it was."""
+    if "timed_out_s" in side:
+        return f"not finished in {side['timed_out_s']:g} s"
+    return side.get("too_large") or side.get("failed")
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def percent(side: Measured) -> str:
+    """Returns how much of the cores other processes took from a side."""
+    share = side["others_share"]
+    return "?" if share is None else f"{share:.0%}"
+
+
+def mark(is_met: bool) -> str:
+    """Returns what stands behind a figure with a bar."""
+    return " " if is_met else "!"

@@ -1,132 +1,120 @@
-"""A GRPO step of 2 puzzles x 32 chains: ours against trl's trainer with its own generation.
+"""A whole GRPO step (rollout, reward, update, sync): ours against trl's trainer.
 
-Same policy, same batch, same objective; ours samples with vLLM in process and grades
-perception, rules and format beside the answer, trl's samples with transformers and
-grades the answer alone.
+    python benchmarks/grpo.py                    every row, on the CPU
+    python benchmarks/grpo.py --device cuda      the same on a GPU with vLLM there
+    python benchmarks/grpo.py --only demo        the rows whose name holds a word
+    python benchmarks/grpo.py --fresh            measure again what is there
+    python benchmarks/grpo.py --quick            one row, few chains: does it run?
+
+A row is kept in runs/bench/grpo_DEVICE.jsonl as soon as it is measured, and is not measured
+again. Its sides run one after the other, each in a process of its own; what they do stands in
+`_step_sides.py`. A ratio is against the fastest of trl's micro-batches. `others` is the share of
+the cores that other processes took meanwhile.
 """
 
-import tempfile
-import time
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from _harness import Row, report
-from datasets import Image as ImageFeature
-from datasets import List
-from transformers import TrainerCallback
+from _harness import ROOT
+from _rows import Measured, RowFile, has_gpu, measured, percent, row_arguments, why_not
 
-from rewards.config import RewardConfig
-from rl_avr.chat import banned_token_ids
-from rl_avr.modeling.config import PolicyConfig
-from rl_avr.modeling.freezing import train_only
-from rl_avr.modeling.loading import load_policy, load_processor
-from rl_avr.parsing import parse
-from rl_avr.pipeline.config import MakeConfig
-from rl_avr.pipeline.data import make_data
-from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import CreditConfig, DataConfig, RunConfig, UpdateConfig
-from rl_avr.training.grpo import grpo_arguments, grpo_dataset, make_trainer
-from rl_avr.training.puzzle_data import read_prompts
-from rollouts.config import RolloutConfig, SamplingConfig
-
-POLICY = PolicyConfig(path="assets/warm_policy")
-NUM_PUZZLES, GROUP, STEPS = 2, 32, 4
-SAMPLING = SamplingConfig(max_new_tokens=112)
+SIDES = Path(__file__).with_name("_step_sides.py")
+LIMIT_S = 600.0
 
 
-class StepClock(TrainerCallback):
-    """Notes when each step ends; the first step, which warms up, is left out."""
+@dataclass(frozen=True)
+class Case:
+    """Whole steps of one policy.
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    Args:
+        tokens: of an image, about.
+        micro_sizes: trl's completions at once, comma between them.
+    """
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.ends.append(time.perf_counter())
+    policy: str
+    tower: str
+    tokens: int
+    puzzles: int
+    new_tokens: int
+    steps: int
+    micro_sizes: str
+    device: str
+    group: int = 32
 
-    def seconds_per_step(self) -> float:
-        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+    @property
+    def name(self) -> str:
+        return f"{self.policy} policy, {self.tokens} image tokens, tower {self.tower}"
 
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        data = DataConfig(path=folder)
-        render = RenderConfig(panel_size_px=36)
-        puzzles = PuzzleConfig(num_train=NUM_PUZZLES * STEPS, num_held_out=1, render=render)
-        make_data(MakeConfig(path=folder), puzzles)
-        theirs = their_step(data, folder)
-        ours = our_step(data, folder)
-    name = f"step, {NUM_PUZZLES} puzzles x {GROUP} chains"
-    report("grpo", [Row(name, ours, theirs, theirs / ours, "s")])
-
-
-def arguments(folder: str) -> Any:
-    block = {
-        "max_steps": STEPS,
-        "per_device_train_batch_size": NUM_PUZZLES * GROUP,
-        "num_generations": GROUP,
-        "learning_rate": 1e-5,
-        "bf16": False,
-        "use_cpu": True,
-        "save_strategy": "no",
-        "gradient_checkpointing": False,
-        "logging_steps": 1,
-    }
-    rollouts = RolloutConfig(sampling=SAMPLING)
-    return grpo_arguments(RunConfig(dir=folder), rollouts, RewardConfig(), block)
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return ("ours", *(f"trl-{micro}" for micro in self.micro_sizes.split(",")))
 
 
-def our_step(data: DataConfig, folder: str) -> float:
-    clock = StepClock()
-    trainer = make_trainer(
-        folder=Path(folder),
-        args=arguments(folder),
-        run=RunConfig(dir=folder),
-        policy=POLICY,
-        prompts=read_prompts(data),
-        rollouts=RolloutConfig(sampling=SAMPLING),
-        rewards=RewardConfig(),
-        credit=CreditConfig(),
-        update=UpdateConfig(),
+def cases(device: str) -> list[Case]:
+    """Returns the rows of a device, the quick ones first.
+
+    The demo's policy gets the 8 puzzles of its own step, a larger one a single puzzle.
+    """
+    return [
+        Case("demo", "frozen", 20, 8, 112, 4, "32,256", device),
+        Case("12M", "frozen", 250, 1, 64, 3, "4,32", device),
+        Case("12M", "frozen", 1000, 1, 64, 2, "4", device),
+        Case("12M", "trained", 1000, 1, 64, 2, "4", device),
+        Case("100M", "frozen", 250, 1, 64, 2, "4", device),
+    ]
+
+
+def main() -> int:
+    args = row_arguments(__doc__, LIMIT_S)
+    wanted = [case for case in cases(args.device) if args.only in case.name]
+    if args.quick:
+        wanted = [replace(wanted[0], puzzles=2, group=4, steps=2, micro_sizes="8")]
+    rows = RowFile(args.folder / f"grpo_{args.device}.jsonl")
+    can_run = args.device == "cpu" or has_gpu()
+    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores; seconds a step")
+    print(f"{'':45} {'ours':>8} {'trl':>8} {'ratio':>7}")
+    has_failed = False
+    for case in wanted:
+        row = rows.find(case.name, asdict(case))
+        if can_run and (row is None or args.fresh):
+            sides = {side: run_side(case, side, args.limit_s) for side in case.sides}
+            row = rows.add(case.name, asdict(case), sides)
+            has_failed |= any("failed" in side for side in sides.values())
+        for line in row_lines(case, row):
+            print(line, flush=True)
+    return int(has_failed)
+
+
+def run_side(case: Case, side: str, limit_s: float) -> Measured:
+    settings = {k: v for k, v in asdict(case).items() if k != "micro_sizes"}
+    values = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+    return measured([str(SIDES), side, *values], limit_s)
+
+
+def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
+    """Yields a row of the table, and a line for what was not measured."""
+    if row is None:
+        yield f"{case.name:45} not measured: no run on a {case.device} device"
+        return
+    for name in case.sides:
+        if (why := why_not(row[name])) is not None:
+            yield f"{case.name:45} {name} not measured: {why}"
+    theirs = [name for name in case.sides[1:] if "step_s" in row[name]]
+    if "step_s" not in row["ours"] or not theirs:
+        return
+    best = min(theirs, key=lambda name: row[name]["step_s"])
+    ours, trl = row["ours"], row[best]
+    phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in ours["phases"].items())
+    yield (
+        f"{case.name:45} {ours['step_s']:8.2f} {trl['step_s']:8.2f} "
+        f"{trl['step_s'] / ours['step_s']:6.2f}x  {best}; others {percent(ours)} / {percent(trl)}"
     )
-    trainer.add_callback(clock)
-    with trainer.collector.engine, trainer.collector:
-        trainer.train()
-    return clock.seconds_per_step()
-
-
-def their_step(data: DataConfig, folder: str) -> float:
-    from trl import GRPOTrainer
-
-    prompts = read_prompts(data)
-    images = [[{"bytes": image, "path": None} for image in p.images] for p in prompts]
-    answers = {prompt.prompt_id: prompt.puzzle.answer_index for prompt in prompts}
-    processor = load_processor(POLICY.path)
-    model = load_policy(POLICY)
-    train_only(model, ("language_model",))
-
-    def choice(completions: Any, prompt_id: list[str], **_: Any) -> list[float]:
-        texts = [completion[0]["content"] for completion in completions]
-        return [
-            float(parse(text, 8).choice_index == answers[name])
-            for text, name in zip(texts, prompt_id, strict=True)
-        ]
-
-    args = arguments(folder)
-    args.generation_kwargs = {"suppress_tokens": list(banned_token_ids(processor))}
-    clock = StepClock()
-    trainer = GRPOTrainer(
-        model=model,
-        reward_funcs=choice,
-        args=args,
-        train_dataset=grpo_dataset(prompts)
-        .add_column("images", images)
-        .cast_column("images", List(ImageFeature(mode="RGB"))),
-        processing_class=processor,
-        callbacks=[clock],
-    )
-    trainer.train()
-    return clock.seconds_per_step()
+    yield f"{'':45} ours: {phases}; tokens {ours['tokens']:.0f} / {trl['tokens']:.0f}"
 
 
 if __name__ == "__main__":
-    main()
+    os.chdir(ROOT)
+    raise SystemExit(main())

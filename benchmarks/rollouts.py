@@ -13,17 +13,15 @@ GRPO steps, and the share of them in which weights go to the engine. `others` is
 cores that other processes took meanwhile: a row in which it is not small is worth little.
 """
 
-import argparse
 import os
 import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, measured
+from _rows import Measured, RowFile, has_gpu, mark, measured, percent, row_arguments
 
 SIDES = Path(__file__).with_name("_rollout_sides.py")
-FOLDER = Path("runs/bench")
 LIMIT_S = 300.0
 BARS = {"demo policy, 100 image tokens": 1.0, "100M policy, 1000 image tokens": 5.0}
 """Least ratio of the two speeds."""
@@ -67,7 +65,7 @@ def cases(device: str) -> list[Case]:
 
 
 def main() -> int:
-    args = arguments()
+    args = row_arguments(__doc__, LIMIT_S)
     wanted = [case for case in cases(args.device) if args.only in case.name]
     if args.quick:
         wanted = [replace(wanted[0], puzzles=2, group=4)]
@@ -84,23 +82,6 @@ def main() -> int:
             has_failed |= any("failed" in side for side in sides.values())
         print(row_text(case, row), flush=True)
     return int(has_failed)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--only", default="", help="word in the names of the rows to measure")
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
-    parser.add_argument("--quick", action="store_true", help="one row with 4 chains a puzzle")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where rows are kept")
-    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="most seconds of one side")
-    return parser.parse_args()
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def run_side(case: Case, side: str, limit_s: float) -> Measured:
@@ -143,16 +124,6 @@ def step_text(name: str, step: Measured) -> str:
         f"{name:32} {step['step_s']:.2f} s a step, sync {step['sync_s']:.3f} s, "
         f"{share:.2%} of it{mark(share <= MAX_SYNC_SHARE)}, others {percent(step)}"
     )
-
-
-def percent(side: Measured) -> str:
-    """Returns how much of the cores other processes took from a side."""
-    share = side["others_share"]
-    return "?" if share is None else f"{share:.0%}"
-
-
-def mark(is_met: bool) -> str:
-    return " " if is_met else "!"
 
 
 if __name__ == "__main__":

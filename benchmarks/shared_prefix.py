@@ -1,242 +1,249 @@
-"""One update's logprobs, forward and backward: shared prefixes against trl's rows.
+"""An update of one group of 32 completions: shared prefixes against trl's rows.
 
-Same policy, same batch, same loss, in one process: one puzzle and its completions, tower
-trained or frozen, entropies as trl computes them. Then the layouts alone, with the image's
-features given to both sides: a dense mask over the pack, and plain rows, whose ratio stands
-beside the ratio of floating point operations that the two layouts need:
+    python benchmarks/shared_prefix.py                  every row, on the CPU
+    python benchmarks/shared_prefix.py --device cuda    shapes of Qwen2.5-VL-3B in bfloat16
+    python benchmarks/shared_prefix.py --only 12M       the rows whose name holds a word
+    python benchmarks/shared_prefix.py --fresh          measure again what is there
+    python benchmarks/shared_prefix.py --quick          one tiny row: does it run?
+
+A row is kept in runs/bench/shared_prefix_DEVICE.jsonl as soon as it is measured, and is not
+measured again. Its sides run one after the other, each in a process of its own: ours, and trl
+with micro-batches of 1 and 4 completions (of 4 alone with the larger policy), at the longest
+lengths of 1, 4, 8 and 32, where its memory suffices. What a side measures stands in
+`_update_sides.py`. A ratio is against the fastest of trl's micro-batches. `of ideal` is the share
+of the ratio of floating point operations that is reached where both sides are given the image's
+features:
 
     linear    6 * weights * tokens, the head's over completion tokens alone on both sides
     attention 14 * layers * width * pairs of tokens that see each other
 
-    benchmarks/shared_prefix.py --prompt 1000 --completion 150 --group 32
+At equal peak memory trl has the fastest micro-batch that needs no more than ours does, or its
+smallest where all need more. `!` marks a bar that is missed; `others` is the share of the cores
+that other processes took meanwhile: a row in which it is not small is worth little.
 """
 
-import argparse
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-import torch
-from _harness import Row, report, seconds
-from trl import GRPOTrainer
-from trl.trainer.utils import add_fused_lm_head
+from _harness import ROOT
+from _rows import Measured, RowFile, has_gpu, mark, measured, percent, row_arguments, why_not
 
-from rl_avr.algo.shared_prefix import make_packs
-from rl_avr.modeling.config import SmallPolicyConfig
-from rl_avr.modeling.image_features import (
-    FeatureCache,
-    image_features,
-    joined,
-    vision_parameters,
-)
-from rl_avr.modeling.shared_prefix import (
-    SharedPrefixBatch,
-    SharedPrefixSettings,
-    enable_shared_prefix,
-)
-from rl_avr.modeling.shared_prefix_rows import batch_of_rows
-from rl_avr.modeling.small_policy import build_small_policy
-
-_MERGE = 2
-_TEXT_TOKENS = 40
-"""Of a prompt: what stands before and behind the image."""
+SIDES = Path(__file__).with_name("_update_sides.py")
+LIMIT_S = 600.0
+LONGEST = (1000, 150)
+"""Tokens of prompt and completion of the rows that show memory, and that have bars."""
+BARS = {"trained": 12.0, "frozen": 5.5}
+"""Least ratio of the two times at these lengths."""
+MIN_SHARE_OF_IDEAL = 0.9
+MAX_MEMORY_RATIO = 1 / 3
+"""Most memory of ours, as a share of trl's with all of the group at once."""
+MAX_GAP = {"cpu": 1e-4, "cuda": 5e-2}
+"""Between the two sides' mean logprobs of a completion; above it there is nothing to compare."""
+STATES = {"trained": "tower trained", "frozen": "tower frozen", "given": "features given"}
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Case:
+    """One policy and lengths."""
+
+    policy: str
     prompt: int
     completion: int
-    group: int
+    device: str
+    group: int = 32
 
     @property
-    def rows(self) -> int:
-        return self.group * (self.prompt + self.completion)
+    def name(self) -> str:
+        return f"{self.policy}, P={self.prompt}, C={self.completion}"
 
     @property
-    def pack(self) -> int:
-        return self.prompt - 1 + self.group * self.completion
+    def is_longest(self) -> bool:
+        return (self.prompt, self.completion) == LONGEST
+
+    @property
+    def micro_sizes(self) -> tuple[int, ...]:
+        """trl's completions at once; of the larger policy, whose updates are long, one size."""
+        if self.is_longest or self.device == "cuda":
+            return (1, 4, 8, 32)
+        return (4,) if self.policy == "100M" else (1, 4)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Sides beside trl's."""
+        return ("ours", "dense") if self.is_longest and self.policy == "12M" else ("ours",)
 
 
-def main() -> None:
-    options = arguments()
-    sizes = Sizes(options.prompt, options.completion, options.group)
-    torch.manual_seed(0)
-    model = make_policy(options)
-    rows = make_rows(model, sizes)
-    batch = batch_of_rows(**rows, group_size=sizes.group, compute_entropy=True)
+def cases(device: str) -> list[Case]:
+    """Returns the rows of a device, the quick ones first."""
+    policies = ("12M", "100M") if device == "cpu" else ("3B",)
+    lengths = [(prompt, completion) for prompt in (250, 500, 1000) for completion in (64, 150)]
+    return [Case(policy, *length, device) for policy in policies for length in lengths]
 
-    def ours() -> Any:
-        return model(shared_prefix=batch).logprobs
 
-    def timed(side: Callable[[], torch.Tensor]) -> float:
-        return seconds(lambda: update(model, side()), options.repeats)
+def main() -> int:
+    args = row_arguments(__doc__, LIMIT_S)
+    wanted = [case for case in cases(args.device) if args.only in case.name]
+    if args.quick:
+        wanted = [Case("tiny", 100, 16, args.device, 4)]
+    rows = RowFile(args.folder / f"shared_prefix_{args.device}.jsonl")
+    can_run = args.device == "cpu" or has_gpu()
+    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores")
+    print(f"{'':22} {'':14} {'ours, s':>9} {'trl, s':>9} {'ratio':>8}")
+    found: dict[Case, Measured] = {}
+    has_failed = False
+    for case in wanted:
+        row = rows.find(case.name, asdict(case))
+        if can_run and (row is None or args.fresh):
+            sides = run_sides(case, args.limit_s)
+            row = rows.add(case.name, asdict(case), sides)
+            has_failed |= any("failed" in side for side in sides.values())
+        for line in row_lines(case, row):
+            print(line, flush=True)
+        if row is not None and case.is_longest:
+            found[case] = row
+    for case, row in found.items():
+        for state in ("trained", "frozen"):
+            print("\n".join(memory_lines(case, row, state)))
+    return int(has_failed)
 
-    def trl_rows() -> Any:
-        return trl_logprobs(model, rows)
 
-    check_equal(ours(), trl_rows())
-    table = []
-    for state in ("trained", "frozen"):
-        for parameter in vision_parameters(model):
-            parameter.requires_grad_(state == "trained")
-        mine, theirs = timed(ours), timed(trl_rows)
-        table.append(Row(f"update, tower {state}, trl", mine, theirs, theirs / mine, "s"))
-    with torch.no_grad():
-        features = image_features(model.base_model, batch.prompts[0].images)
-    mine = timed(ours)
-    dense = timed(lambda: dense_mask_logprobs(model, batch, features))
-    table.append(Row("features given, dense mask", mine, dense, dense / mine, "s"))
-    plain = timed(lambda: plain_logprobs(model, rows, features))
-    table.append(Row("features given, plain rows", mine, plain, plain / mine, "s"))
-    bound = flops_of_rows(model, sizes) / flops_of_pack(model, sizes)
-    table.append(
-        Row("  ratio, and that of operations", plain / mine, bound, plain / mine / bound, "x")
+def run_sides(case: Case, limit_s: float) -> dict[str, Measured]:
+    """Returns side -> what it measured; one that would not fit in memory says so."""
+    values = [f"--{key}={value}" for key, value in asdict(case).items()]
+    sides = {side: measured([str(SIDES), side, *values], limit_s) for side in case.others}
+    for micro in case.micro_sizes:
+        needed, free = needed_gib(sides, micro), free_gib(case.device)
+        if needed is not None and free is not None and needed > free:
+            sides[f"trl-{micro}"] = {"too_large": f"needs {needed:.1f} GiB of {free:.1f} free"}
+        else:
+            sides[f"trl-{micro}"] = measured([str(SIDES), f"trl-{micro}", *values], limit_s)
+    return sides
+
+
+def needed_gib(sides: dict[str, Measured], micro: int) -> float | None:
+    """Returns what trl's micro-batch will take, by the one before; None where there is none.
+
+    >>> needed_gib({"trl-4": {"trained": {"peak_gib": 9.0}, "gradients_gib": 1.0}}, 8)
+    17.0
+    """
+    done = {m: side for m, side in trl_sides(sides).items() if "trained" in side}
+    if not done:
+        return None
+    last = max(done)
+    peak, gradients = done[last]["trained"]["peak_gib"], done[last]["gradients_gib"]
+    return None if peak is None else gradients + (peak - gradients) * micro / last
+
+
+def free_gib(device: str) -> float | None:
+    """Returns the memory that can be had; None on a GPU, which says so itself."""
+    path = Path("/proc/meminfo")
+    if device != "cpu" or not path.exists():
+        return None
+    fields = dict(line.split(":") for line in path.read_text().splitlines())
+    return int(fields["MemAvailable"].split()[0]) / 2**20
+
+
+def trl_sides(row: Measured) -> dict[int, Measured]:
+    """Returns completions at once -> the side.
+
+    >>> trl_sides({"ours": {"a": 1}, "trl-4": {"a": 2}})
+    {4: {'a': 2}}
+    """
+    return {int(name[4:]): side for name, side in row.items() if name.startswith("trl-")}
+
+
+def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
+    """Yields a row of the table: a line for each state, and for what was not measured."""
+    if row is None:
+        yield f"{case.name:22} not measured: no run on a {case.device} device"
+        return
+    theirs = {micro: side for micro, side in trl_sides(row).items() if why_not(side) is None}
+    others = {f"trl-{micro}": side for micro, side in trl_sides(row).items()}
+    for name, side in {"ours": row["ours"], **others}.items():
+        if (why := why_not(side)) is not None:
+            yield f"{case.name:22} {name} not measured: {why}"
+    if why_not(row["ours"]) is not None or not theirs:
+        return
+    gap = largest_gap(row["ours"], theirs)
+    if gap > MAX_GAP[case.device]:
+        yield f"{case.name:22} nothing to compare: the sides' logprobs differ by {gap:.1e}"
+        return
+    for state, what in STATES.items():
+        yield f"{case.name:22} {what:14} {state_text(case, row['ours'], theirs, state)}"
+    if "given" in row.get("dense", {}):
+        ours, dense = row["ours"]["given"]["s"], row["dense"]["given"]["s"]
+        yield f"{case.name:22} {'  a dense mask':14} {ours:9.2f} {dense:9.2f} {dense / ours:7.2f}x"
+
+
+def largest_gap(ours: Measured, theirs: dict[int, Measured]) -> float:
+    """Returns the largest difference between mean logprobs of a completion."""
+    return max(
+        abs(a - b)
+        for side in theirs.values()
+        for a, b in zip(ours["mean_logprobs"], side["mean_logprobs"], strict=False)
     )
-    print(f"policy of {sum(p.numel() for p in model.parameters()):,} parameters, {sizes}")
-    report("shared_prefix", table)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (
-        ("prompt", 1000),
-        ("completion", 150),
-        ("group", 32),
-        ("hidden", 256),
-        ("layers", 4),
-        ("heads", 8),
-        ("intermediate", 768),
-        ("repeats", 2),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    return parser.parse_args()
-
-
-def make_policy(options: argparse.Namespace) -> Any:
-    model, _ = build_small_policy(
-        SmallPolicyConfig(
-            hidden_size=options.hidden,
-            num_layers=options.layers,
-            num_heads=options.heads,
-            intermediate_size=options.intermediate,
-            patch_size_px=7,
-            image_height_px=28,
-            image_width_px=28,
-        )
+def state_text(case: Case, ours: Measured, theirs: dict[int, Measured], state: str) -> str:
+    """Returns both times, their ratio, and what trl's is made of."""
+    micro = fastest(theirs, state)
+    best = theirs[micro][state]
+    ratio = best["s"] / ours[state]["s"]
+    bar = BARS.get(state, 0.0) if case.is_longest else 0.0
+    timed = "all" if best["timed"] >= best["of"] else f"{best['timed']} of {best['of']}"
+    text = (
+        f"{ours[state]['s']:9.2f} {best['s']:9.2f} {ratio:7.2f}x{mark(ratio >= bar)} "
+        f"trl: {micro} at once, {timed} timed"
     )
-    model.config.use_cache = False
-    model.train()
-    add_fused_lm_head(model, outputs=("log_probs", "entropy"))
-    enable_shared_prefix(model, SharedPrefixSettings(cache=FeatureCache(1)))
-    return model
+    if state == "given":
+        share = ratio / ours["operations_ratio"]
+        bar_mark = mark(share >= MIN_SHARE_OF_IDEAL)
+        text += f"; {share:.0%}{bar_mark} of ideal {ours['operations_ratio']:.2f}x"
+    return f"{text}; others {percent(ours)} / {percent(theirs[micro])}"
 
 
-def make_rows(model: Any, sizes: Sizes) -> dict[str, Any]:
-    """Returns what trl's trainer gives its logprob method, one image in every row."""
-    config = model.config
-    num_cells = sizes.prompt - _TEXT_TOKENS
-    height = next(h for h in range(int(num_cells**0.5), 0, -1) if num_cells % h == 0)
-    grid = torch.tensor([[1, height * _MERGE, num_cells // height * _MERGE]])
-    vision = config.vision_config
-    patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    pixels = torch.randn(int(grid.prod()), patch)
-    text = torch.randint(50, 300, (_TEXT_TOKENS,))
-    text[4] = config.vision_start_token_id
-    prompt = torch.cat([text[:5], torch.full((num_cells,), config.image_token_id), text[5:]])
-    prompt[5 + num_cells] = config.vision_end_token_id
-    completions = torch.randint(50, 300, (sizes.group, sizes.completion))
-    ids = torch.cat([prompt.expand(sizes.group, -1), completions], dim=1)
-    return {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "logits_to_keep": sizes.completion,
-        "num_images": [1] * sizes.group,
-        "image_grid_thw": grid.repeat(sizes.group, 1),
-        "pixel_values": pixels.repeat(sizes.group, 1),
-        "mm_token_type_ids": (ids == config.image_token_id).long(),
-    }
+def fastest(theirs: dict[int, Measured], state: str) -> int:
+    return min(theirs, key=lambda micro: theirs[micro][state]["s"])
 
 
-def update(model: Any, logprobs: torch.Tensor) -> None:
-    model.zero_grad(set_to_none=True)
-    logprobs.mean().backward()
+def memory_lines(case: Case, row: Measured, state: str) -> Iterator[str]:
+    """Yields peak against time, and what both say at equal memory and with the group at once."""
+    theirs = {micro: side for micro, side in trl_sides(row).items() if why_not(side) is None}
+    ours = row["ours"].get(state)
+    if ours is None or not theirs or ours["peak_gib"] is None:
+        return
+    yield f"{case.name}, {STATES[state]}: peak GiB of the update, seconds"
+    yield f"  {'ours, one group':18} {ours['peak_gib']:8.2f} {ours['s']:9.2f}"
+    for micro, side in theirs.items():
+        figures = f"{side[state]['peak_gib']:8.2f} {side[state]['s']:9.2f}"
+        yield f"  {f'trl, {micro} at once':18} {figures}"
+    micro, is_within = equal_memory(ours["peak_gib"], theirs, state)
+    note = "" if is_within else ", which needs more than ours"
+    ratio = theirs[micro][state]["s"] / ours["s"]
+    yield f"  at equal peak memory, trl with {micro} at once{note}: {ratio:.2f}x"
+    if case.group in theirs:
+        share = ours["peak_gib"] / theirs[case.group][state]["peak_gib"]
+        bar = mark(share <= MAX_MEMORY_RATIO)
+        yield f"  one group at once: ours needs {share:.2f}{bar} of trl's peak"
+    else:
+        why = why_not(trl_sides(row)[case.group])
+        yield f"  one group at once: not measured: {why}"
 
 
-def check_equal(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    gap = (ours - theirs).abs().max().item()
-    if gap > 1e-4:
-        raise SystemExit(f"the two sides differ by {gap:.1e}: nothing to compare")
+def equal_memory(ours_gib: float, theirs: dict[int, Measured], state: str) -> tuple[int, bool]:
+    """Returns trl's fastest micro-batch that needs no more than ours, and whether one does.
 
-
-def trl_logprobs(model: Any, rows: dict[str, Any]) -> torch.Tensor:
-    trainer = SimpleNamespace(accelerator=SimpleNamespace(autocast=nullcontext))
-    method = GRPOTrainer._get_per_token_logps_and_entropies.__wrapped__
-    return method(trainer, model, compute_entropy=True, **rows)[0]
-
-
-def plain_logprobs(model: Any, rows: dict[str, Any], features: Any) -> torch.Tensor:
-    """Returns trl's logprobs, whose rows get the features instead of the pixels."""
-    keep = rows["logits_to_keep"]
-    ids = rows["input_ids"]
-    hidden = model.base_model(
-        input_ids=ids,
-        attention_mask=rows["attention_mask"],
-        image_grid_thw=rows["image_grid_thw"],
-        mm_token_type_ids=rows["mm_token_type_ids"],
-        mm_encoder_outputs={"image": joined([features] * len(ids))},
-        use_cache=False,
-    ).last_hidden_state[:, -keep - 1 : -1]
-    return score(model, hidden, ids[:, -keep:])
-
-
-def dense_mask_logprobs(model: Any, batch: SharedPrefixBatch, features: Any) -> torch.Tensor:
-    """Returns the pack's logprobs by the model's own attention under a mask of N x N."""
-    (prompt,) = batch.prompts
-    (pack,) = make_packs([prompt.ids_P], batch.completion_ids_BC, batch.completion_mask_BC)
-    positions, _ = model.base_model.get_rope_index(
-        prompt.ids_P[None],
-        mm_token_type_ids=prompt.token_types_P[None],
-        image_grid_thw=prompt.images["image_grid_thw"],
-    )
-    row_N = torch.full(pack.ids_N.shape, -1)
-    row_N[pack.completion_index_S] = pack.rows_S
-    seen = (row_N == -1) | (row_N[:, None] == row_N)
-    hidden = model.base_model(
-        input_ids=pack.ids_N[None],
-        position_ids=pack.positions({0: positions[:, 0]})[:, None],
-        attention_mask=seen.tril()[None, None],
-        mm_encoder_outputs={"image": joined([features])},
-        use_cache=False,
-    ).last_hidden_state[0]
-    labels = batch.completion_ids_BC[pack.rows_S, pack.columns_S]
-    return score(model, hidden[pack.completion_index_S], labels)
-
-
-def score(model: Any, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    logits = model.lm_head(hidden)
-    return torch.log_softmax(logits, dim=-1).gather(-1, labels[..., None])[..., 0]
-
-
-def flops_of_rows(model: Any, sizes: Sizes) -> float:
-    pairs = sizes.group * (sizes.prompt + sizes.completion) ** 2 / 2
-    return _flops(model, sizes.rows, pairs, sizes)
-
-
-def flops_of_pack(model: Any, sizes: Sizes) -> float:
-    tokens = sizes.group * sizes.completion
-    pairs = sizes.prompt**2 / 2 + tokens * sizes.prompt + tokens * sizes.completion / 2
-    return _flops(model, sizes.pack, pairs, sizes)
-
-
-def _flops(model: Any, num_tokens: int, num_pairs: float, sizes: Sizes) -> float:
-    text = model.config.text_config
-    weights = sum(p.numel() for p in model.get_decoder().layers.parameters() if p.dim() == 2)
-    head = model.lm_head.weight.numel() * sizes.group * sizes.completion
-    attention = 14 * text.num_hidden_layers * text.hidden_size * num_pairs
-    return 6 * (weights * num_tokens + head) + attention
+    >>> sides = {m: {"trained": {"peak_gib": 1.0 * m, "s": 9.0 - m}} for m in (1, 4, 8)}
+    >>> equal_memory(5.0, sides, "trained"), equal_memory(0.5, sides, "trained")
+    ((4, True), (1, False))
+    """
+    within = {m: s for m, s in theirs.items() if s[state]["peak_gib"] <= ours_gib}
+    return (fastest(within, state), True) if within else (min(theirs), False)
 
 
 if __name__ == "__main__":
-    main()
+    os.chdir(ROOT)
+    raise SystemExit(main())

@@ -25,9 +25,19 @@ MIXED_SHARE = "groups/mixed"
 VISION_ENCODINGS = "vision/encodings_per_puzzle"
 PEAK_MEMORY = "memory/peak_gib"
 PEAK_GPU_MEMORY = "memory/peak_gpu_gib"
+GROUP_MEMORY = "memory/update_gib_per_group"
 KL_WEIGHT = "beta"
 COMPLETION_LENGTH = "completions/mean_length"
 ENTROPY = "entropy"
+TOKEN_ACCURACY = "mean_token_accuracy"
+NUM_TOKENS = "num_tokens"
+CONVERSATION_ENCODINGS = "vision/encodings_per_conversation"
+PERCEPTION_ACCURACY = "eval/perception_accuracy"
+ANSWER_ACCURACY = "eval/answer_accuracy"
+CHAIN_PERCEPTION = "eval/chain_perception"
+PARSED_SHARE = "eval/parsed"
+PERCEPTION_FALLING = "warnings/perception_falling"
+SHORTCUT = "warnings/shortcut"
 
 
 TABLE: dict[str, str] = {
@@ -51,6 +61,7 @@ TABLE: dict[str, str] = {
     "learning_rate": "of the parts without one of their own",
     "kl": "KL divergence from the reference a token, in nats; only with a beta above 0",
     KL_WEIGHT: "weight of that divergence in the loss, as methods.kl makes it of trainer.beta",
+    "sampler/{category}": "share of puzzles that a bandit draws of a category, before a batch",
     ENTROPY: "entropy of the policy a token, in nats",
     "clip_ratio/low_mean": "share of tokens whose ratio is clipped from below",
     "clip_ratio/low_min": "the least of them over ranks",
@@ -75,6 +86,7 @@ TABLE: dict[str, str] = {
     VISION_ENCODINGS: "images that policy and reference encoded for each puzzle of the update",
     PEAK_MEMORY: "most memory of the first rank's process so far, GiB",
     PEAK_GPU_MEMORY: "most memory of its GPU that tensors took so far, GiB",
+    GROUP_MEMORY: "most memory that an update took for each group so far, GiB",
     "num_tokens": "tokens of prompts and completions trained so far",
     "step_time": "seconds of a step without the optimizer's own",
     "epoch": "passes over the data so far",
@@ -89,8 +101,22 @@ TABLE: dict[str, str] = {
 """Name -> what it is, for every name in the metrics of GRPO. In braces stands what varies:
 
 part: a part of the reward, `total`, or `stream_` and a stream of advantages; phase: `rollout`,
-`reward`, `update` or `sync`; statistic: `min`, `mean` or `max`.
+`reward`, `update` or `sync`; statistic: `min`, `mean` or `max`; category: of puzzles, as
+`methods.sampler.category` makes them.
 """
+
+SFT_TABLE: dict[str, str] = {
+    PERCEPTION_ACCURACY: "share of held-out questions, each asked alone, answered rightly",
+    ANSWER_ACCURACY: "share of held-out puzzles whose chain ends in the right answer",
+    CHAIN_PERCEPTION: "F1 of what these chains say about panels, of puzzles with a state",
+    PARSED_SHARE: "share of these chains with every section, in order, and one answer",
+    PERCEPTION_FALLING: "1 where perception is below its best by more than chance, else 0",
+    SHORTCUT: "1 where the loss falls and perception does not rise, else 0",
+    TOKEN_ACCURACY: "share of trained tokens that are the likeliest one",
+    "loss/{kind}": "mean cross-entropy of the trained tokens of one kind of conversation",
+    CONVERSATION_ENCODINGS: "images that the vision tower encoded for each conversation",
+}
+"""Name -> what it is, for the names that SFT has beside those of `TABLE`."""
 
 
 def reward_part(name: str) -> str:
@@ -107,6 +133,20 @@ def none_share(part: str) -> str:
     return f"rewards/{part}/none_share"
 
 
+def sampler_share(category: str) -> str:
+    """Returns the name of the probability with which a category of puzzles is drawn."""
+    return f"sampler/{category}"
+
+
+def kind_loss(kind: str) -> str:
+    """Returns the name of the loss of one kind of conversation.
+
+    >>> kind_loss("chain")
+    'loss/chain'
+    """
+    return f"loss/{kind}"
+
+
 def phase_seconds(phase: str) -> str:
     """Returns the name of the seconds in a phase of the run."""
     return f"time/{phase}_s"
@@ -118,7 +158,7 @@ def tokens_per_second(phase: str) -> str:
 
 
 def row_of(name: str) -> str | None:
-    """Returns the row of `TABLE` that a metric's name belongs to; None where there is none.
+    """Returns the row of either table that a metric's name belongs to; None where there is none.
 
     >>> row_of("rewards/choice/mean"), row_of("rewards/mean")
     ('rewards/{part}/mean', None)
@@ -126,4 +166,6 @@ def row_of(name: str) -> str | None:
     return next((row for row, pattern in _PATTERNS.items() if pattern.fullmatch(name)), None)
 
 
-_PATTERNS = {row: re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(row))) for row in TABLE}
+_PATTERNS = {
+    row: re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(row))) for row in (*TABLE, *SFT_TABLE)
+}

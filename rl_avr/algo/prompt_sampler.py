@@ -38,6 +38,10 @@ class PromptSampler(Protocol):
         """Learns from the batch: per prompt the mean |A| of its group."""
         ...
 
+    def probabilities(self) -> dict[str, float]:
+        """Returns category -> p for the next batch, to be logged; empty where there are none."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Returns plain values, from which `load_state_dict` goes on exactly."""
         ...
@@ -91,6 +95,10 @@ class UniformSampler:
 
     def update(self, indices: Sequence[int], mean_abs_advantages: Sequence[float]) -> None:
         """Learns nothing."""
+
+    def probabilities(self) -> dict[str, float]:
+        """Returns nothing: there are no categories."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the pass, the place in it, and what the order hangs on."""

@@ -24,7 +24,6 @@ from rl_avr.pipeline.memory_use import (
     Measured,
     kept_for_backward,
     memory_rows,
-    peak_above,
 )
 from rl_avr.settings import GrpoSettings, save_resolved
 from rl_avr.training.config import DryRunConfig
@@ -33,6 +32,7 @@ from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.methods import check_methods
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import prepare_run
+from rl_avr.training.usage import PeakWatch
 from rollouts.config import DynamicConfig
 from rollouts.faults import check_num_images
 
@@ -75,7 +75,7 @@ def dry_run(settings: GrpoSettings) -> str:
         folder=folder,
         args=grpo_arguments(run, rollouts, rewards, _one_group(settings.trainer, whole)),
         run=run,
-        policy=_policy(settings.policy, folder),
+        policy=dry_policy(settings.policy, folder),
         prompts=prompts[:1],
         rollouts=replace(rollouts, dynamic=DynamicConfig()),
         rewards=rewards,
@@ -99,7 +99,7 @@ def _one_group(block: dict[str, Any], whole: GRPOConfig) -> dict[str, Any]:
     return {**rest, "per_device_train_batch_size": whole.num_generations, "save_strategy": "no"}
 
 
-def _policy(policy: PolicyConfig, folder: Path) -> PolicyConfig:
+def dry_policy(policy: PolicyConfig, folder: Path) -> PolicyConfig:
     """Returns the policy; one that is yet to be made is made in the dry run's own folder."""
     if not policy.make_small or Path(policy.path).is_dir():
         return policy
@@ -120,11 +120,11 @@ def _seen(
         model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs or None)
     # what trl divides a loss by; its training loop sets it
     trainer.current_gradient_accumulation_steps = 1
-    with peak_above(args.device) as peak:
-        with kept_for_backward(model) as kept, trainer.compute_loss_context_manager():
-            loss = trainer.compute_loss(model, batch)
-        loss.backward()
-    measured = Measured(kept.num_bytes, peak.num_bytes)
+    peak = PeakWatch(args.device)
+    with kept_for_backward(model) as kept, trainer.compute_loss_context_manager():
+        loss = trainer.compute_loss(model, batch)
+    loss.backward()
+    measured = Measured(kept.num_bytes, peak.num_bytes())
     mask, advantages = batch["completion_mask"], batch["advantages"]
     is_by_token = advantages.dim() == 2
     if is_by_token:

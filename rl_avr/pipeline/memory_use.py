@@ -1,10 +1,8 @@
 """How much memory an update needs: what is known, what was measured, what is estimated."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -53,13 +51,6 @@ class Count:
     num_bytes: int = 0
 
 
-@dataclass
-class Peak:
-    """The peak that is there when its context ends; None where it cannot be measured."""
-
-    num_bytes: int | None = None
-
-
 @contextmanager
 def kept_for_backward(model: Any) -> Iterator[Count]:
     """Counts what autograd saves within the context, each storage once, weights left out.
@@ -81,38 +72,6 @@ def kept_for_backward(model: Any) -> Iterator[Count]:
     count.num_bytes = sum(sizes.values())
 
 
-@contextmanager
-def peak_above(device: torch.device) -> Iterator[Peak]:
-    """Measures the peak of a GPU's allocator, or of this process on Linux."""
-    peak = Peak()
-    is_cuda = device.type == "cuda"
-    before = torch.cuda.memory_allocated(device) if is_cuda else _resident("VmRSS")
-    if is_cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    elif not _reset_resident_peak():
-        before = None
-    yield peak
-    after = torch.cuda.max_memory_allocated(device) if is_cuda else _resident("VmHWM")
-    if before is not None and after is not None:
-        peak.num_bytes = max(0, after - before)
-
-
-def _resident(field: str) -> int | None:
-    try:
-        found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    except OSError:
-        return None
-    return 1024 * int(found[1]) if found else None
-
-
-def _reset_resident_peak() -> bool:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
 def memory_rows(
     trainer: Any,
     settings: GrpoSettings,
@@ -129,13 +88,10 @@ def memory_rows(
         graded: the group.
         measured: what its passes took.
     """
-    trained = [p for p in trainer.model.parameters() if p.requires_grad]
     groups = whole.per_device_train_batch_size // whole.num_generations
     beside = f"estimate: {groups} x one group" if groups > 1 else "one group is a micro-batch"
     rows = [
-        MemoryRow("weights of the policy", _bytes(trainer.model.parameters()), "counted"),
-        MemoryRow("gradients", _bytes(p.grad for p in trained if p.grad is not None), "measured"),
-        _optimizer_row(trainer, trained),
+        *held_rows(trainer),
         _reference_row(trainer),
         MemoryRow("kept for backward, one group", measured.kept, "measured in autograd"),
         MemoryRow("kept for backward, a micro-batch", groups * measured.kept, beside),
@@ -147,6 +103,16 @@ def memory_rows(
         MemoryRow("peak of one group's update", measured.peak, peak),
     ]
     return [*rows, *_engine_rows(trainer, settings, graded, rows[0].num_bytes)]
+
+
+def held_rows(trainer: Any) -> list[MemoryRow]:
+    """Returns what weights, gradients and the optimizer take, after a backward pass."""
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    return [
+        MemoryRow("weights of the policy", _bytes(trainer.model.parameters()), "counted"),
+        MemoryRow("gradients", _bytes(p.grad for p in trained if p.grad is not None), "measured"),
+        _optimizer_row(trainer, trained),
+    ]
 
 
 def _bytes(tensors: Any) -> int:

@@ -41,7 +41,7 @@ _DASHES = ("-", "--", "-.", ":", "-")
 _BARS = (("#B5D3E7", "//"), ("#0072B2", ""), ("#E69F00", ".."), ("#009E73", "xx"))
 _WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
 _PNG_DPI = 160
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rl_avr",
     "font.size": 10,
     "axes.spines.top": False,
@@ -119,7 +119,7 @@ def accuracy_bars(results: Results, fmt: FigureFormat = "svg") -> bytes | None:
     metrics, policies = metric_names(results), policy_names(results)
     if not any(is_number(_field(results, p, m, "value")) for p in policies for m in metrics):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _canvas()
         axes.grid(axis="x", visible=False)
         width = 0.8 / len(policies)
@@ -136,7 +136,7 @@ def accuracy_bars(results: Results, fmt: FigureFormat = "svg") -> bytes | None:
         axes.set_yticks(range(0, 101, 20))
         axes.set_ylabel("percent right")
         _legend(axes)
-        return _encode(figure, fmt)
+        return encode(figure, fmt)
 
 
 def _draw_bars(
@@ -181,7 +181,7 @@ def _lines(
     lines = {label: series(rows, name) for name, label in names.items()}
     if not any(steps.size for steps, _ in lines.values()):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _canvas()
         for index, (label, (steps, values)) in enumerate(lines.items()):
             if steps.size == 0:
@@ -199,7 +199,7 @@ def _lines(
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         if len(lines) > 1:
             _legend(axes)
-        return _encode(figure, fmt)
+        return encode(figure, fmt)
 
 
 def _canvas() -> tuple[Figure, Axes]:
@@ -211,7 +211,8 @@ def _legend(axes: Axes) -> None:
     axes.figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
 
 
-def _encode(figure: Figure, fmt: FigureFormat) -> bytes:
+def encode(figure: Figure, fmt: FigureFormat) -> bytes:
+    """Returns a figure's bytes, the same ones every time."""
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"Date": None} if fmt == "svg" else {}
     figure.savefig(buffer, format=fmt, dpi=_PNG_DPI, metadata=metadata)

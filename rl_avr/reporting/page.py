@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rl_avr.contracts import Panel, Puzzle, Rule, Scene
+from rl_avr.metric_names import GROUP_MEMORY, PEAK_GPU_MEMORY, PEAK_MEMORY
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.grammar import TYPE_NAMES
 from rl_avr.puzzles.render import render_png
@@ -36,6 +37,12 @@ _MEANINGS = {
     "greedy": "the answer made of the likeliest tokens is right",
     "majority": "the most frequent answer among k samples is right",
     "perception": "statements about panels that are right",
+}
+
+_MEMORY = {
+    PEAK_MEMORY: "the process at its peak",
+    PEAK_GPU_MEMORY: "tensors on its GPU at their peak",
+    GROUP_MEMORY: "an update, for each group, above what was held before",
 }
 
 _CURVES: tuple[tuple[Callable[..., bytes | None], str, str], ...] = (
@@ -146,6 +153,7 @@ def render_report(report: Report) -> str:
         curves=_curves(report.metrics),
         examples=[_example(example) for example in report.examples],
         seconds=_seconds_rows(report.seconds),
+        memory=_memory_rows(report.metrics),
     )
 
 
@@ -270,6 +278,12 @@ def _flatten(seconds: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]
         elif is_number(value):
             flat.append((prefix + name, float(value)))
     return flat
+
+
+def _memory_rows(metrics: Sequence[curves.Row]) -> list[tuple[str, str]]:
+    """Returns what takes memory and its most in GiB, for the figures that were logged."""
+    found = [(what, curves.series(metrics, name)[1]) for name, what in _MEMORY.items()]
+    return [(what, f"{values.max():.3g}") for what, values in found if values.size]
 
 
 def _svg_uri(image: bytes | None) -> str | None:

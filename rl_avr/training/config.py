@@ -16,7 +16,8 @@ class RunConfig:
     wandb: Literal["offline", "online", "disabled"] = "offline"
     wandb_project: str = "rl_avr"
     resume: bool = True
-    """Go on from the newest checkpoint in the folder, where there is one."""
+    """Go on from the newest checkpoint in the folder, where there is one; `false` begins anew, and
+    GRPO puts the checkpoints that are there into `checkpoints/given_up`."""
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

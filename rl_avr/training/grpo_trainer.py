@@ -11,11 +11,6 @@ What is wrapped, and why (a contract test names each seam and its signature):
                                         the KL penalty; afterwards checks parity, weights the
                                         advantages by difficulty, transforms them and adds the
                                         credit of claims to them
-    _tokenize_prompts                   processes each prompt and its images once for its group;
-                                        trl keeps no image, and so repeats none
-    _generate_single_turn               returns the collected ids and logprobs
-    _calculate_rewards                  returns the collected scores: the total and the parts, which
-                                        are logged, and the streams, which become advantages
     _prepare_inputs                     draws the prompts when a batch is generated, and shuffles
                                         and splits whole groups where trl does so with rows
     _compute_loss                       says whose completions the logprobs are asked of, and how
@@ -23,12 +18,9 @@ What is wrapped, and why (a contract test names each seam and its signature):
                                         finite
     training_step                       refuses gradients that are not finite
     _get_per_token_logps_and_entropies  each prompt and image once where the policy can
-    _save_checkpoint, _load_optimizer_and_scheduler
-                                        keep what sampling has learned about the puzzles, and all
-                                        that a run needs to go on bit for bit
-    _load_from_checkpoint               reads weights that are saved under older names, too
-    _get_output_dir                     is another folder until a checkpoint is whole
-    _run_epoch                          does nothing in a run that is resumed at its end
+
+Those that take in completions and rewards are wrapped in `grpo_groups`, those of checkpoints in
+`grpo_checkpoints` and `resumable`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -37,8 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from rewards.composition import part_names, stream_weights
@@ -46,34 +36,31 @@ from rewards.config import RewardConfig, part_name
 from rl_avr.collector import Collector
 from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
-from rl_avr.metric_names import KL_WEIGHT, PARITY_GAP, REWARD, REWARD_STD, none_share
+from rl_avr.metric_names import sampler_share
 from rl_avr.modeling.config import Part
 from rl_avr.modeling.weights import mask_logits, named_weights
 from rl_avr.training.config import MethodsConfig, UpdateConfig
-from rl_avr.training.credit import group_token_credit
 from rl_avr.training.finite import Now, check_gradients, check_loss, watch_gradients
-from rl_avr.training.group_outcomes import outcome_shares
+from rl_avr.training.grpo_checkpoints import GrpoCheckpoints
+from rl_avr.training.grpo_groups import CollectedGroups, column
 from rl_avr.training.methods import make_order, make_schedule, make_transform, outcomes_of
 from rl_avr.training.phase_clock import OptimizerTime, PhaseClock
 from rl_avr.training.policy_pass import (
     GroupPrompt,
     PolicyPass,
-    group_prompt,
     plain_rows,
     split_by_group,
 )
 from rl_avr.training.refilling import Refiller
-from rl_avr.training.resumable import Resumable
-from rl_avr.training.rollout_checks import check_gap, check_not_empty, check_prompt_ids
-from rl_avr.training.run_state import BatchShape, DropUndone, RunState, written_aside
-from rl_avr.training.usage import VisionCount, peak_memory
+from rl_avr.training.run_state import DropUndone
+from rl_avr.training.usage import MemoryUse, VisionCount
 from rollouts.config import DynamicConfig
 from rollouts.recorder import append_groups
 
 _PLAIN, _SHARED, _NEUTRAL = DynamicConfig(), UpdateConfig(), MethodsConfig()
 
 
-class AvrGrpoTrainer(Resumable, GRPOTrainer):
+class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
     """trl's GRPO whose groups come from a `Collector`.
 
     Args:
@@ -113,7 +100,8 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         streams = stream_weights(rewards)
         logged = ["total", *self._parts]
         columns = [*logged, *(f"stream_{name}" for name in streams)]
-        super().__init__(reward_funcs=[_column(name) for name in columns], **kwargs)
+        super().__init__(reward_funcs=[column(name) for name in columns], **kwargs)
+        self._check_reference()
         self.use_vllm = True
         self.reward_weights = torch.tensor([0.0] * len(logged) + list(streams.values()))
         self._prompts = prompts
@@ -127,7 +115,6 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         self._last_synced_step = -1
         self._now = Now()
         self._clock = PhaseClock()
-        self._aside: str | None = None
         num_prompts = self.args.generation_batch_size // self.num_generations
         self._pass = PolicyPass(
             update, self.num_generations, self.temperature, num_prompts, self.accelerator
@@ -153,6 +140,7 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         self.add_callback(DropUndone(self._refiller.paths))
         self.add_callback(OptimizerTime(self._clock))
         self._vision = VisionCount(filter(None, (self.model, self.ref_model)))
+        self._memory = MemoryUse(self.accelerator.device)
         if self.is_deepspeed_enabled:
             watch_gradients(self.model.named_parameters(), self._now)
 
@@ -167,6 +155,9 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         return self._pass.why_plain
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.args.sync_ref_model:
+            # trl moves it through `.data`, which a cache of its features would not see
+            torch.autograd.graph.increment_version(list(self.ref_model.parameters()))
         if self.model.training:
             self.beta = self._kl_schedule(self.state.global_step / max(1, self.state.max_steps))
         num_generations = self.num_generations
@@ -203,7 +194,7 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Logs what trl logs, and where time, images and memory went since the last log."""
         if self.model.training and (usage := {**self._clock.take(), **self._vision.take()}):
-            logs.update(usage | peak_memory())
+            logs.update(usage | self._memory.most())
         super().log(logs, start_time)
 
     def _refilled(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -225,65 +216,6 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
     def _row_index(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.train_dataset["prompt_id"])}
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        checkpoints = Path(self._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        limit = self.args.save_total_limit
-        with written_aside(checkpoints, name, limit, self.accelerator) as self._aside:
-            try:
-                super()._save_checkpoint(model, trial)
-                checkpoint = Path(self._aside) / name
-                self._run_state().save(checkpoint, self.accelerator.process_index)
-                if self.args.should_save:
-                    self._refiller.save(checkpoint)
-                    self._order.save(checkpoint)
-            finally:
-                self._aside = None
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._aside or super()._get_output_dir(trial)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        self._refiller.load(Path(checkpoint))
-        self._order.load(Path(checkpoint))
-        ranks = self.accelerator
-        shape = self._batch_shape
-        state = RunState.load(Path(checkpoint), ranks.process_index, shape, ranks.device)
-        if state is not None:
-            self._step, self._buffered_inputs = state.num_micro_steps, state.buffered
-            self._metrics["train"].update(state.metrics)
-            self.collector.engine.weights_version = state.weights_version
-
-    def _run_state(self) -> RunState:
-        is_within_block = self._step % (self.args.steps_per_generation * self.num_iterations) != 0
-        return RunState(
-            num_micro_steps=self._step,
-            shape=self._batch_shape,
-            buffered=self._buffered_inputs if is_within_block else None,
-            metrics=dict(self._metrics["train"]),
-            weights_version=self.collector.engine.weights_version,
-        )
-
-    @property
-    def _batch_shape(self) -> BatchShape:
-        return BatchShape(
-            self.accelerator.num_processes,
-            self.num_generations,
-            self.args.per_device_train_batch_size,
-            self.args.steps_per_generation,
-            self.num_iterations,
-        )
-
-    def _with_claim_credit(self, output: dict[str, Any]) -> torch.Tensor:
-        """Returns (B, T): each completion's advantage plus the credit of its tokens' claims."""
-        credit = group_token_credit(
-            self._groups, self._tokenizer, output["completion_ids"].shape[1]
-        ).to(output["advantages"].device)
-        return output["advantages"].unsqueeze(1) + self._claim_weight * credit
-
     def _sync_weights(self) -> None:
         if self.state.global_step != self._last_synced_step:
             has_synced = self._last_synced_step >= 0
@@ -293,20 +225,13 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
                 self.collector.engine.sync_weights(weights, step=step)
             self._last_synced_step = step
 
-    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        """Returns every row's ids, and no images: `_group_prompts` holds each once."""
-        self._group_prompts = [
-            group_prompt(self.processing_class, group.group.prompt, self.accelerator.device)
-            for group in self._groups
-        ]
-        ids = [prompt.inputs.ids_P.tolist() for prompt in self._group_prompts]
-        return [row for row in ids for _ in range(self.num_generations)], None, {}
-
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         if not self.model.training:
             return super()._prepare_inputs(generation_batch)
         num_parts = self.args.steps_per_generation
         if self._step % (num_parts * self.num_iterations) == 0 or self._buffered_inputs is None:
+            for category, share in self._order.sampler.probabilities().items():
+                self._metrics["train"][sampler_share(category)].append(share)
             rows = [self.train_dataset[place] for place in self._order.draw()]
             batch = self._generate_and_score_completions(
                 [row for row in rows for _ in range(self.num_generations)]
@@ -320,6 +245,8 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         self._group_prompts = inputs["group_prompts"]
         # the one it was generated under: there is no reference logprob where that was 0
         self.beta = inputs["beta"]
+        if self.model.training:
+            self._memory.begin(len(inputs["group_prompts"]))
         loss = super()._compute_loss(model, inputs)
         if self.model.training:
             prompt_ids = inputs["group_prompt_ids"]
@@ -337,6 +264,7 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
         """
         with self._clock.phase("update"):
             loss = super().training_step(model, inputs, num_items_in_batch)
+        self._memory.end()
         # with a scaler single steps that overflow are usual, and skipped
         if self.accelerator.sync_gradients and self.accelerator.scaler is None:
             check_gradients(self.model, self.state.global_step, self._now.prompt_ids)
@@ -370,86 +298,3 @@ class AvrGrpoTrainer(Resumable, GRPOTrainer):
             compute_aux_loss,
             **plain_rows(prompts, self.num_generations, length, logits_to_keep),
         )
-
-    def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: dict[str, Any],
-        num_generations: int,
-        has_tool_images: bool = False,
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        """Returns the collected ids and logprobs after comparing every prompt's ids."""
-        rows = [(group, c) for group in self._groups for c in group.group.completions]
-        for trainer_ids, (group, _) in zip(prompt_ids, rows, strict=True):
-            check_prompt_ids(list(trainer_ids), group)
-        check_not_empty(self._groups)
-        return (
-            [list(completion.token_ids) for _, completion in rows],
-            [list(completion.sampling_logprobs) for _, completion in rows],
-        )
-
-    def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
-    ) -> torch.Tensor:
-        """Returns (B over all ranks, columns): the total, the parts, the streams."""
-        rows = [
-            [
-                score.total,
-                *(score.part(name) for name in self._parts),
-                *(value for _, value in score.streams),
-            ]
-            for group in self._groups
-            for score in group.scores
-        ]
-        values = [[float("nan") if v is None else v for v in row] for row in rows]
-        rewards = gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
-        self._rewards_BR = rewards
-        return rewards
-
-    def _log_groups(self) -> None:
-        """Logs shares of groups, and the totals where trl logs its weighted sum.
-
-        That sum is of streams, in which a group that is not admitted counts as 0.
-        """
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        totals = self._rewards_BR[:, 0]
-        metrics[REWARD][-1] = totals.mean().item()
-        metrics[REWARD_STD][-1] = totals.std().item()
-        missing = self._rewards_BR.isnan().float().mean(dim=0).tolist()
-        for name, share in zip(("total", *self._parts), missing, strict=False):
-            metrics[none_share(name)].append(share)
-        for name, share in outcome_shares(self._groups, self.accelerator).items():
-            metrics[name].append(share)
-        if self.args.beta:
-            metrics[KL_WEIGHT].append(self.beta)
-
-    def _difficulty_weights(self, output: dict[str, Any]) -> torch.Tensor:
-        """Returns (B,): 1 + slope * difficulty of each completion's puzzle."""
-        weights = [
-            1.0 + self._rewards.difficulty_slope * group.group.prompt.puzzle.difficulty
-            for group in self._groups
-            for _ in group.scores
-        ]
-        return torch.tensor(weights, device=output["advantages"].device)
-
-    def _check_parity(self, output: dict[str, Any]) -> None:
-        """Logs the mean gap between engine and policy; stops all ranks above the limit."""
-        mask = output["completion_mask"].bool()
-        gap = (
-            (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()[mask].mean()
-        )
-        mean_gap = self.accelerator.gather(gap).mean().item()
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode][PARITY_GAP].append(mean_gap)
-        check_gap(mean_gap, self._parity_max_mean_gap, self.state.global_step)
-
-
-def _column(name: str) -> Callable[..., list[float]]:
-    """Returns a reward function that gives trl a column's name and must not be called."""
-
-    def column(**_: Any) -> list[float]:
-        raise AssertionError(f"reward {name!r} comes from the collector")
-
-    column.__name__ = name
-    return column

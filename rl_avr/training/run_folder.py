@@ -55,6 +55,7 @@ class MetricsBar(ProgressCallback):
         self._title = title
         self._metrics = metrics
         self._num_steps = num_steps
+        self._shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Opens the bar."""
@@ -66,14 +67,14 @@ class MetricsBar(ProgressCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        """Shows the newest values."""
-        shown = {
+        """Shows the newest values, of metrics that are logged less often the last one."""
+        self._shown |= {
             short: f"{logs[name]:.3g}"
             for name, short in self._metrics.items()
             if logs and isinstance(logs.get(name), int | float)
         }
-        if self.training_bar is not None and shown:
-            self.training_bar.set_postfix(shown)
+        if self.training_bar is not None and self._shown:
+            self.training_bar.set_postfix(self._shown)
 
 
 def show_bar(trainer: Any, title: str, metrics: Mapping[str, str], num_steps: int = 0) -> None:

@@ -6,11 +6,13 @@ not logged yet; and an engine counts its syncs, of which every prompt's seed is 
 writes a file of its own into the checkpoint.
 
 A checkpoint is written aside and renamed when every rank has finished it: whatever kills a run,
-a folder named checkpoint-N is whole.
+a folder named checkpoint-N is whole. One that lies beyond the step where a run begins is of a run
+that was given up, and is put away; so none is ever replaced.
 """
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from rl_avr.errors import ConfigError, DataError
 from rl_avr.modeling.shared_prefix import PromptInputs
@@ -30,8 +32,9 @@ from rollouts.recorder import drop_groups_from
 
 logger = logging.getLogger(__name__)
 
-ASIDE = "unfinished"
-"""Folder beside the checkpoints; its name does not begin as theirs do."""
+ASIDE, GIVEN_UP = "unfinished", "given_up"
+"""Folders beside the checkpoints; their names do not begin as theirs do."""
+_NAME = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -150,21 +153,36 @@ def written_aside(
     yield str(aside)
     ranks.wait_for_everyone()
     if ranks.is_main_process:
-        _move(aside / name, checkpoints / name)
+        if not (checkpoints / name).exists():
+            # one that is there is of this very run and step, as those of others are put away
+            os.replace(aside / name, checkpoints / name)
         shutil.rmtree(aside, ignore_errors=True)
         rotate_checkpoints(str(checkpoints), save_limit, use_mtime=True)
     ranks.wait_for_everyone()
 
 
-def _move(source: Path, target: Path) -> None:
-    if target.exists():
-        # a folder does not replace one that has files; the old one belongs to a run given up
-        os.replace(target, source.with_name(f"old-{target.name}"))
-    os.replace(source, target)
+def put_away(checkpoints: Path, step: int) -> None:
+    """Moves checkpoints beyond a step into a folder beside them, which a resume never looks at.
+
+    Where a run starts anew they are of one that was given up, and a kill of the new one must not
+    lead back to them. The newest goes last: a kill in between leaves the old run as it was.
+    """
+    found = ((_NAME.fullmatch(path.name), path) for path in checkpoints.glob("*/"))
+    steps = {int(match[1]): path for match, path in found if match}
+    beyond = [path for number, path in sorted(steps.items()) if number > step]
+    if not beyond:
+        return
+    folder = checkpoints / GIVEN_UP
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in beyond:
+        os.replace(path, folder / path.name)
+    names = ", ".join(path.name for path in beyond)
+    logger.warning("the run that left %s is given up: they are in %s now", names, folder)
 
 
 class DropUndone(TrainerCallback):
-    """Takes out of rollout files, when training starts, what lies beyond the checkpoint.
+    """Takes out, when training starts, what lies beyond the checkpoint: groups and checkpoints.
 
     The steps that a killed run did after it are done again, and recorded again. A run that
     starts anew starts its files anew.
@@ -180,3 +198,5 @@ class DropUndone(TrainerCallback):
         """Cuts every file before its first group of the step that comes next."""
         for path in self._paths:
             drop_groups_from(path, state.global_step)
+        if state.is_world_process_zero:
+            put_away(Path(args.output_dir), state.global_step)

@@ -29,16 +29,13 @@ class SampleCallback(TrainerCallback):
             return
         name = f"step-{state.global_step:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        text = sample_text(groups[0])
-        # a lone surrogate, which UTF-8 cannot hold, becomes its escape
-        path = self._folder / f"{name}.txt"
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        (self._folder / f"{name}.txt").write_text(sample_text(groups[0]), encoding="utf-8")
         paths = []
         for index, image in enumerate(groups[0].group.prompt.images):
             paths.append(self._folder / f"{name}-{index}.png")
             decode_image(image).save(paths[-1])
         if "wandb" in args.report_to:
-            _to_wandb(paths, text)
+            _to_wandb(paths, groups[0])
 
 
 def sample_text(graded: GradedGroup) -> str:
@@ -54,12 +51,52 @@ def sample_text(graded: GradedGroup) -> str:
         tokens = f"{len(completion.token_ids)} tokens, {completion.finish_reason}"
         head = f"--- {index}: total {score.total:.3g} ({parts}), {parsed.status}, {tokens}"
         blocks.append(f"{head}\n{completion.text}")
-    return "\n\n".join(blocks) + "\n"
+    return _writable("\n\n".join(blocks) + "\n")
 
 
-def _to_wandb(paths: Sequence[Path], caption: str) -> None:
+def sample_table(graded: GradedGroup) -> tuple[list[str], list[list[Any]]]:
+    """Returns names of columns, and a row for each completion: its text, rewards and status.
+
+    A part that cannot judge is None.
+    """
+    parts = [name for name, _ in graded.scores[0].parts]
+    columns = ["prompt", "completion", "total", *parts, "status", "tokens", "finish_reason"]
+    rows = [
+        [
+            _writable(graded.group.prompt.text),
+            _writable(completion.text),
+            score.total,
+            *(score.part(name) for name in parts),
+            parsed.status,
+            len(completion.token_ids),
+            completion.finish_reason,
+        ]
+        for completion, parsed, score in zip(
+            graded.group.completions, graded.parsed, graded.scores, strict=True
+        )
+    ]
+    return columns, rows
+
+
+def _writable(text: str) -> str:
+    """Returns a text with the escape of every lone surrogate, which UTF-8 cannot hold."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def _to_wandb(paths: Sequence[Path], graded: GradedGroup) -> None:
+    """Logs the images, and the table with a column for each of them before the others.
+
+    The images of a table alone would not be in the folder of an offline run: wandb keeps them
+    elsewhere until it is synced.
+    """
     import wandb
 
-    if wandb.run is not None:
-        images = [wandb.Image(str(path), caption=caption) for path in paths]
-        wandb.run.log({"samples": images}, commit=False)
+    if wandb.run is None:
+        return
+    columns, rows = sample_table(graded)
+    shown, images = ([wandb.Image(str(path)) for path in paths] for _ in range(2))
+    names = ["image", *(f"image {number}" for number in range(2, len(images) + 1))]
+    table = wandb.Table(
+        columns=[*names[: len(images)], *columns], data=[[*images, *row] for row in rows]
+    )
+    wandb.run.log({"samples/chains": table, "samples/images": shown}, commit=False)

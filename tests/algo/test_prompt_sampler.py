@@ -44,6 +44,10 @@ def test_uniform_refuses_another_data_set_and_a_batch_that_is_too_large():
         UniformSampler(2, 0).draw(3)
 
 
+def test_uniform_has_no_categories_to_log():
+    assert UniformSampler(2, 0).probabilities() == {}
+
+
 def test_boltzmann_by_hand_and_with_values_that_would_overflow():
     expected = np.array([1, math.e, math.e**2]) / (1 + math.e + math.e**2)
     assert boltzmann([0.0, 0.5, 1.0], 0.5) == pytest.approx(expected)
@@ -60,6 +64,13 @@ def test_updates_by_hand():
     assert sampler.probabilities() == pytest.approx(
         dict(zip(["easy", "hard", "mid"], boltzmann([0.375, 0.2, 0.2], 1.0), strict=True))
     )
+
+
+def test_alpha_is_the_share_of_the_newest_batch():
+    sampler = SecSampler(NAMES, 0, alpha=0.25)
+    sampler.update([4], [0.8])
+    sampler.update([5], [0.4])
+    assert sampler.values["hard"] == pytest.approx(0.75 * (0.25 * 0.8) + 0.25 * 0.4)
 
 
 def test_a_category_that_is_not_in_the_batch_decays_or_keeps():
@@ -125,8 +136,10 @@ def test_equal_samplers_that_learn_equal_things_draw_equal_prompts():
     assert SecSampler(NAMES, 5).draw(9) != SecSampler(NAMES, 6).draw(9)
 
 
-def test_the_state_of_other_categories_is_refused():
+def test_the_state_of_other_categories_or_of_another_seed_is_refused():
     with pytest.raises(ValueError, match="expected one over"):
         restored(SecSampler(["a", "b"], 0), SecSampler(["a", "c"], 0))
+    with pytest.raises(ValueError, match="seed 0, expected one over .* with seed 1"):
+        restored(SecSampler(NAMES, 0), SecSampler(NAMES, 1))
     with pytest.raises(KeyError):
         restored(UniformSampler(9, 0), SecSampler(NAMES, 0))

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from rl_avr.metric_names import GROUP_MEMORY
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzle
 from rl_avr.reporting.page import (
@@ -24,7 +25,10 @@ from rl_avr.reporting.page import (
 CHAIN_TEXT = """\nType: square circle | <script>alert("x")</script> & &amp; {{ 1 + 1 }}
 Size: 0 1 2 -> progression +1 -> 4
 ### Answer: C"""
-METRICS = [{"step": s, "reward": s / 10, "completions/mean_length": 90.0} for s in range(1, 6)]
+METRICS = [
+    {"step": s, "reward": s / 10, "completions/mean_length": 90.0, GROUP_MEMORY: s / 4}
+    for s in range(1, 6)
+]
 
 
 class _Page(HTMLParser):
@@ -151,6 +155,12 @@ def test_verdicts_parts_and_seconds_are_words_not_colours_alone(html):
     assert "note" not in words.partition("Seconds")[2].partition("How it was made")[0]
 
 
+def test_memory_is_the_most_of_what_was_logged(html):
+    memory = html.partition("<h2>Memory</h2>")[2].partition("<h2>")[0]
+    words = " ".join(re.sub(r"<[^>]+>", " ", memory).split())
+    assert words == "what GiB an update, for each group, above what was held before 1.25"
+
+
 def test_the_longest_phase_has_the_full_bar(html):
     assert re.findall(r'class="bar" style="width: ([\d.]+)%"', html) == ["50.0", "100.0"]
 
@@ -167,6 +177,7 @@ def test_an_empty_report_says_what_is_missing():
         "No training metrics yet",
         "No examples yet",
         "No timings yet",
+        "No memory was measured",
         "No configuration was recorded",
         "No versions were recorded",
     ):

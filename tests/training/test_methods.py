@@ -258,6 +258,31 @@ def test_a_resumed_bandit_draws_and_learns_as_the_whole_run_does(make, tmp_path)
     assert max(whole._order.sampler.values.values()) > 0.3
 
 
+def test_the_bandits_probabilities_are_logged_as_they_were_at_the_draw(make):
+    """Two draws in a run of four steps."""
+    trainer = make(SEC, num_iterations=2, logging_steps=1)
+    categories = list(trainer._order.sampler.values)
+    at_draws, draw = [], trainer._order.draw
+
+    def watched():
+        at_draws.append(
+            {f"sampler/{k}": v for k, v in trainer._order.sampler.probabilities().items()}
+        )
+        return draw()
+
+    trainer._order.draw = watched
+    trained(trainer)
+    logged = [
+        {name: value for name, value in row.items() if name.startswith("sampler/")}
+        for row in trainer.state.log_history
+        if "reward" in row or "loss" in row
+    ]
+    assert logged == [at_draws[0], {}, at_draws[1], {}]
+    assert set(at_draws[0].values()) == {1 / len(categories)}
+    assert max(at_draws[1].values()) > 1 / len(categories)
+    assert sum(at_draws[1].values()) == pytest.approx(1)
+
+
 def test_a_run_resumed_in_its_second_pass_keeps_the_order_of_that_pass(make, tmp_path):
     """Six prompts, two a step: the checkpoint lies in the second pass, whose order is another."""
     block = {**SAVING, "max_steps": 6}

@@ -11,11 +11,11 @@ from PIL import Image
 
 from rewards.composition import score
 from rewards.config import RewardConfig
-from rl_avr.contracts import AnswerKind
+from rl_avr.contracts import AnswerKind, Prompt
 from rl_avr.elicitation.reading import read
 from rl_avr.errors import ConfigError, DataError
 from rl_avr.training.config import DataConfig, SourceConfig
-from rl_avr.training.own_data import source_prompts
+from rl_avr.training.own_data import BadRow, row_prompts, source_prompts
 from rl_avr.training.puzzle_data import read_prompts, read_rows
 
 
@@ -284,3 +284,17 @@ def test_what_has_no_meaning_with_a_source_is_refused(write):
     for empty in ({"question": ""}, {"answer": ""}, {"image": ()}, {"image": ("",)}):
         with pytest.raises(ConfigError, match=f"{next(iter(empty))}: expected"):
             SourceConfig(**empty)
+
+
+def test_an_image_that_pillow_only_warns_of_is_named(write, monkeypatch):
+    """From its limit to twice as many pixels Pillow decodes with a warning."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    assert "320 pixels" in refusal(write({}))
+
+
+def test_rows_come_one_by_one_with_what_is_wrong(write):
+    path = write({}, {"answer": None}, "{oops")
+    found = list(row_prompts(SourceConfig(path=path)))
+    assert [type(row) for row in found] == [Prompt, BadRow, BadRow]
+    assert found[:1] == prompts(path, bad_rows="skip")
+    assert [row.problems[0].key for row in found[1:]] == ["answer", ""]

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from rl_avr.training.config import RunConfig
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
 from rl_avr.training.resumable import load_weights
 from rl_avr.training.run_folder import last_checkpoint
-from rl_avr.training.run_state import RunState, written_aside
+from rl_avr.training.run_state import RunState
 from tests.training.tiny_run import make_run, prompts, weights  # noqa: F401
 
 STEPS, KILLED_AT = 5, 3
@@ -269,6 +268,13 @@ def test_buffered_rollouts_fit_no_other_batch(make, in_a_block):
         trainer.train(resume_from_checkpoint=str(in_a_block))
 
 
+def test_at_the_end_of_a_block_a_run_may_go_on_with_other_batches(make, tmp_path):
+    train(make("run", max_steps=1), tmp_path / "run")
+    second = make("run", max_steps=2, steps_per_generation=4)
+    train(second, tmp_path / "run")
+    assert second.state.global_step == 2
+
+
 def test_a_torn_state_is_named(make, in_a_block, tmp_path):
     shape = make("run", **BLOCK_OF_FOUR_STEPS)._batch_shape
     device = torch.device("cpu")
@@ -283,22 +289,6 @@ def test_a_torn_state_is_named(make, in_a_block, tmp_path):
 def test_a_checkpoint_without_a_state_says_what_is_lost(tmp_path, caplog):
     assert RunState.load(tmp_path, 0, None, torch.device("cpu")) is None
     assert "has no run state" in caplog.text
-
-
-def test_a_folder_of_a_run_given_up_is_replaced(tmp_path):
-    class OneRank:
-        is_main_process = True
-
-        def wait_for_everyone(self):
-            pass
-
-    (tmp_path / "checkpoint-1").mkdir()
-    (tmp_path / "checkpoint-1" / "old").touch()
-    with written_aside(tmp_path, "checkpoint-1", None, OneRank()) as aside:
-        (Path(aside) / "checkpoint-1").mkdir()
-        (Path(aside) / "checkpoint-1" / "new").touch()
-        assert (tmp_path / "checkpoint-1" / "old").exists()
-    assert [path.name for path in tmp_path.glob("*/*")] == ["new"]
 
 
 def test_weights_that_do_not_all_come_back_are_refused(model, tmp_path):

@@ -3,12 +3,13 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from rl_avr.errors import ConfigError
 from rl_avr.training.config import RunConfig
-from rl_avr.training.run_folder import prepare_run, report_to
+from rl_avr.training.run_folder import MetricsBar, prepare_run, report_to
 
 
 def test_a_run_without_wandb_goes_on(monkeypatch, tmp_path, caplog):
@@ -60,3 +61,13 @@ def test_a_second_process_is_kept_out_of_a_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert f"process {os.getpid()} is at work in it" in done.stderr
+
+
+def test_the_bar_keeps_what_is_logged_less_often():
+    shown = []
+    bar = MetricsBar("SFT", {"loss": "loss", "eval/perception_accuracy": "perception"}, 0)
+    bar.training_bar = SimpleNamespace(set_postfix=shown.append)
+    for logs in ({"lr": 1}, {"loss": 2.0}, {"eval/perception_accuracy": 0.25}, {"loss": 1.0}):
+        bar.on_log(None, None, None, logs=logs)
+    assert [dict(one) for one in shown][-1] == {"loss": "1", "perception": "0.25"}
+    assert len(shown) == 3
