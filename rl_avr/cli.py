@@ -18,6 +18,7 @@ from rl_avr.errors import ConfigError, RlAvrError
 from rl_avr.modeling.config import Dtype
 from rl_avr.parent_process import end_with_parent_if_asked
 from rl_avr.settings import (
+    AblateSettings,
     DataSettings,
     DemoSettings,
     EvalSettings,
@@ -137,6 +138,16 @@ def run_export(model: str, adapter: Path, out: Path, dtype: Dtype) -> None:
     print(f"written: {out}")
 
 
+def run_ablate(settings: AblateSettings) -> None:
+    """Runs what is missing of an ablation, or lists it."""
+    from rl_avr.pipeline.ablate import describe_ablation, run_ablation
+
+    if settings.ablate.is_dry_run:
+        print(describe_ablation(settings))
+    else:
+        run_ablation(settings)
+
+
 def run_report(folder: Path) -> None:
     """Writes the report of a run's folder."""
     from rl_avr.pipeline.report import write_report
@@ -173,6 +184,7 @@ _SPLITS = ("train", "held_out", "val", "test")
 _REWARDS = {"type": Path, "help": "YAML file with a block `rewards`; default: the defaults"}
 _KINDS = ("cot", "direct", "perception")
 GROUPS = {
+    "ablate": "Train and measure arms that differ in one thing.",
     "data": "Make, look at, measure and convert sets of puzzles.",
     "rewards": "Grade recorded completions again, and show why one got its reward.",
 }
@@ -233,7 +245,12 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     "sft": Command(
-        "Train one stage of the warm start.", SftSettings, sft.run, short={"stage": "sft.stage"}
+        "Train one stage of the warm start, or show what it would train on.",
+        SftSettings,
+        sft.run,
+        short={"stage": "sft.stage"},
+        flags={"dry-run": ("dry_run.is_on", "true")},
+        saves_config=False,
     ),
     "grpo": Command(
         "Train a policy with GRPO, or show one group of it.",
@@ -323,6 +340,15 @@ COMMANDS: dict[str, Command] = {
                 "help": "of the weights written; default: float32",
             },
         },
+    ),
+    "ablate warm-start": Command(
+        "Compare orders of questions, mixtures and replay; goes on where it was stopped.",
+        AblateSettings,
+        run_ablate,
+        configs=("configs/ablate/warm_start.yaml",),
+        short={"only": "ablate.only", "jobs": "ablate.num_jobs"},
+        flags={"dry-run": ("ablate.is_dry_run", "true")},
+        saves_config=False,
     ),
     "report": Command(
         "Write the report of a run.",

@@ -21,7 +21,7 @@ from rewards.config import RewardConfig
 from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.modeling.config import PolicyConfig
-from rl_avr.pipeline.config import MakeConfig, OfflineConfig
+from rl_avr.pipeline.config import AblateConfig, MakeConfig, OfflineConfig, SampleConfig
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.training.config import (
     CreditConfig,
@@ -58,6 +58,7 @@ class SftSettings:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     sft: SftConfig = field(default_factory=SftConfig)
+    dry_run: SampleConfig = field(default_factory=SampleConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Any field of trl's SFTConfig."""
 
@@ -118,6 +119,25 @@ class DemoSettings:
     run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/demo"))
     configs: str = "configs/demo"
     """Folder with the YAML files of the demo's steps."""
+
+
+@dataclass(frozen=True)
+class AblateSettings:
+    """Settings of `rl-avr ablate warm-start`; in texts of its jobs `{run}` is `run.dir`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/ablate/warm_start"))
+    ablate: AblateConfig = field(default_factory=AblateConfig)
+    pictures: dict[str, int] = field(default_factory=dict)
+    """Simple pictures with questions, a general task: how many to train on and to measure on."""
+    sets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> settings of puzzles, as in the block `puzzles` of `rl-avr data make`."""
+    common: dict[str, Any] = field(default_factory=dict)
+    """Settings of `rl-avr sft` that those of every start and table are laid over."""
+    starts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> policy that arms start from, one for each seed: `minutes`, and `settings` of
+    `rl-avr sft`."""
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> arms that are compared, and what they share."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ TARGETS = {
     "data import": ("rl_avr.pipeline.data_import", "import_data"),
     "data export": ("rl_avr.pipeline.data_raven", "export_data"),
     "sft": ("sft_warmstart.train", "train_sft"),
+    "sft --dry-run": ("rl_avr.pipeline.sft_dry_run", "dry_run"),
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
     "grpo --dry-run": ("rl_avr.pipeline.grpo_dry_run", "dry_run"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
@@ -74,7 +75,7 @@ def test_every_subcommand_has_one_row():
     rewards = ["rewards score", "rewards explain"]
     assert list(COMMANDS) == [
         *("demo", *data, "sft", "grpo", "eval", "rollout", "serve-rollouts", *rewards),
-        *("export", "report"),
+        *("export", "ablate warm-start", "report"),
     ]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
 
@@ -104,6 +105,16 @@ def test_a_dry_run_of_grpo_leaves_the_folder_to_its_function(calls, tmp_path):
     ((name, (settings,), _),) = calls
     assert name == "dry_run" and settings.dry_run.is_on and settings.run.dir == "out"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_of_sft_leaves_the_folder_to_its_function(calls, tmp_path):
+    assert main(["sft", "--dry-run", "--run.dir", "out"]) == 0
+    ((name, (settings,), _),) = calls
+    assert name == "dry_run" and settings.dry_run.is_on and settings.run.dir == "out"
+    assert not (tmp_path / "out").exists()
+    assert main(["sft", "--run.dir", "out", "--run.seed", "9"]) == 0
+    assert calls[1][0] == "train_sft"
+    assert load_settings(SftSettings, [tmp_path / "out" / "config.yaml"]).run.seed == 9
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from trl import GRPOConfig, SFTConfig
 
+from rl_avr.pipeline.rollout import rollouts_file
 from rl_avr.settings import (
     DataSettings,
     DemoSettings,
@@ -25,6 +26,7 @@ from rl_avr.training.config import (
 )
 from rl_avr.training.methods import check_methods
 from rl_avr.training.trainer_block import check_trainer_block
+from sft_warmstart.config import LossConfig, OwnChainsConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 KINDS = {
@@ -37,7 +39,9 @@ KINDS = {
 }
 TRL = {GrpoSettings: GRPOConfig, SftSettings: SFTConfig}
 RUN_CONFIGS = sorted(
-    p for p in CONFIGS.glob("*/*.yaml") if p.parent.name not in ("accelerate", "methods")
+    p
+    for p in CONFIGS.glob("*/*.yaml")
+    if p.parent.name not in ("accelerate", "methods", "sft", "ablate")
 )
 
 
@@ -73,7 +77,7 @@ def test_the_lora_overlay_changes_the_demo_s_grpo_and_leaves_the_rest():
         ("sec", {"sampler": SamplerConfig("sec", 0.5, 0.2)}),
     ],
 )
-@pytest.mark.parametrize("below", ["demo", "qwen2_5_vl_3b", "llava_next_7b"])
+@pytest.mark.parametrize("below", ["demo", "qwen2_5_vl_3b", "qwen2_5_vl_7b", "llava_next_7b"])
 def test_a_method_s_overlay_changes_one_place_and_can_be_laid_over_any_run(name, changed, below):
     files = [CONFIGS / below / "grpo.yaml", CONFIGS / "methods" / f"{name}.yaml"]
     assert files[1].read_text().startswith("# ")
@@ -93,7 +97,7 @@ def test_every_method_s_overlay_is_tested():
     assert {p.stem for p in (CONFIGS / "methods").iterdir()} == {"grpo_d", "stcr", "sec"}
 
 
-@pytest.mark.parametrize("folder", ["qwen2_5_vl_3b", "llava_next_7b"])
+@pytest.mark.parametrize("folder", ["qwen2_5_vl_3b", "qwen2_5_vl_7b", "llava_next_7b"])
 def test_a_large_model_has_every_stage_and_each_reads_what_the_one_before_wrote(folder):
     loaded = {
         name: yaml.safe_load((CONFIGS / folder / f"{name}.yaml").read_text())
@@ -103,6 +107,54 @@ def test_a_large_model_has_every_stage_and_each_reads_what_the_one_before_wrote(
         assert loaded[later]["policy"]["path"] == loaded[earlier]["run"]["dir"] + "/policy"
     assert len({config["data"]["path"] for config in loaded.values()}) == 1
     assert loaded["grpo"]["trainer"]["num_generations"] == 32
+    # the values of LLaVA-AVR
+    for stage, values in (("perception", (1e-5, 4, 2)), ("reasoning", (2e-6, 1, 4))):
+        keys = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
+        block = loaded[f"sft_{stage}"]["trainer"]
+        assert tuple(block[key] for key in keys) == values
+        assert loaded[f"sft_{stage}"]["sft"]["stage"] == stage
+        assert loaded[f"sft_{stage}"]["sft"]["replay"] == {"share": 0.1}
+
+
+SFT_OVERLAYS = {
+    "entropy": {"loss": LossConfig("entropy", 0.8, 0.8)},
+    "curriculum": {
+        "mixture": {"perception": 0.2, "chain": 0, "yes_no": 0.3, "direct": 0.3, "open": 0.2},
+        "curriculum": ("yes_no", "direct", "open"),
+    },
+    "own_chains": {
+        "own_chains": OwnChainsConfig("runs/demo/rollout_warm/rollouts/rank0.jsonl", 0.9, 4, "gold")
+    },
+    "critique": {"mixture": {"perception": 0.2, "chain": 0.4, "critique": 0.4}},
+    "schedule": {
+        "mixture": {"perception": 0.8, "chain": 0.2},
+        "mixture_end": {"perception": 0.1, "chain": 0.9},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SFT_OVERLAYS)
+def test_an_overlay_of_sft_changes_what_it_says_and_leaves_the_rest(name):
+    files = [CONFIGS / "demo" / "sft_reasoning.yaml", CONFIGS / "sft" / f"{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(SftSettings, files[:n], []) for n in (1, 2))
+    assert ours.sft == replace(plain.sft, **SFT_OVERLAYS[name])
+    assert ours.sft != plain.sft
+    assert ours.run.dir == f"runs/sft_{name}"
+    puzzles = {"data": replace(plain.data, num_puzzles=200)} if name == "own_chains" else {}
+    assert replace(plain, run=ours.run, sft=ours.sft, **puzzles) == ours
+
+
+def test_every_overlay_of_sft_is_tested():
+    assert {p.stem for p in (CONFIGS / "sft").iterdir()} == set(SFT_OVERLAYS)
+
+
+def test_own_chains_are_read_where_the_demo_s_rollouts_are_written():
+    chains = load_settings(SftSettings, [CONFIGS / "sft" / "own_chains.yaml"])
+    rollouts = load_settings(RolloutSettings, [CONFIGS / "demo" / "rollout.yaml"])
+    assert chains.sft.own_chains.path == str(rollouts_file(Path(rollouts.run.dir)))
+    assert chains.data.num_puzzles == rollouts.data.num_puzzles
+    assert chains.data.path == rollouts.data.path and chains.data.split == rollouts.data.split
 
 
 @pytest.mark.parametrize(

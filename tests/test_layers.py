@@ -63,6 +63,7 @@ SIDEWAYS = {
     ("rl_avr.training", "rl_avr.dynamic_sampling"),  # the trainer fills its batches by it
     ("rl_avr.training", "rl_avr.reporting"),  # the metrics callback writes the metrics file
     ("rl_avr.pipeline", "rl_avr.settings"),  # a pipeline runs other settings' steps
+    ("rl_avr.pipeline", "rl_avr.yaml_types"),  # the tables of an ablation are read like settings
     ("rl_avr.settings", "rl_avr.yaml_types"),
     ("rl_avr.settings", "rl_avr.pipeline"),  # its config.py; settings composes every folder's
 }

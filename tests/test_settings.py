@@ -282,7 +282,7 @@ def test_top_level_that_is_no_mapping(write, text):
         (EvalSettings, "eval.confidence", "1", "expected a number in (0, 1), got 1.0"),
         (EvalSettings, "eval.num_samples", "0", "expected a number >= 1, got 0"),
         (EvalSettings, "data.num_puzzles", "-1", "expected a number >= 0, got -1"),
-        (SftSettings, "sft.perception_share", "2", "expected a number in [0, 1], got 2.0"),
+        (SftSettings, "sft.replay.share", "2", "expected a number in [0, 1), got 2.0"),
         (DataSettings, "puzzles.min_difficulty", "-1", "expected a number >= 0, got -1.0"),
         (DataSettings, "data.shard_size", "0", "expected a number >= 1, got 0"),
         (DataSettings, "data.num_workers", "-1", "expected a number in [0, 1024], got -1"),

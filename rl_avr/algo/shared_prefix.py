@@ -21,7 +21,7 @@ import torch
 
 from rl_avr.errors import DataError
 
-_MAX_STRETCH = 1.5
+MAX_STRETCH = 1.5
 """Longest over shortest completion of a block, above which padding it costs too much."""
 
 
@@ -231,7 +231,7 @@ def _pack(
         index.append(torch.arange(completions_start, end, device=device))
         all_rows.append(rows_K[row_S])
         columns.append(column_S)
-        blocks = tuple(_blocks([lengths[r] for r in rows], device))
+        blocks = tuple(blocks_of([lengths[r] for r in rows], device))
         spans.append(GroupSpan(group, start, completions_start, end, blocks))
         start = end
     return Pack(
@@ -243,11 +243,19 @@ def _pack(
     )
 
 
-def _blocks(lengths: Sequence[int], device: torch.device) -> Iterator[Block]:
-    """Yields blocks of ascending lengths."""
+def blocks_of(
+    lengths: Sequence[int], device: torch.device, max_stretch: float = MAX_STRETCH
+) -> Iterator[Block]:
+    """Yields blocks of texts that lie side by side.
+
+    Args:
+        lengths: tokens of each, ascending.
+        device: of the tokens.
+        max_stretch: most that the longest of a block is of the shortest.
+    """
     first, start = 0, 0
     for i in range(1, len(lengths) + 1):
-        if i < len(lengths) and lengths[i] <= _MAX_STRETCH * lengths[first]:
+        if i < len(lengths) and lengths[i] <= max_stretch * lengths[first]:
             continue
         run, longest = lengths[first:i], lengths[i - 1]
         slots = None

@@ -14,12 +14,12 @@ from rl_avr import prompts
 from rl_avr.contracts import Panel, Puzzle
 from rl_avr.elicitation.facts import Fact, StateKey
 from rl_avr.elicitation.forms import FORMS, Form, Question, make_questions
+from rl_avr.elicitation.orders import Order, ordered
 from rl_avr.elicitation.question_words import FAMILIES
 from rl_avr.elicitation.regular_facts import regular_facts
 from rl_avr.elicitation.scene_facts import scene_facts
 from rl_avr.puzzles.grammar import ATTRIBUTES, level
 
-_NUM_EARLY = 3
 _EARLY = ("coarse", "middle")
 
 
@@ -100,29 +100,45 @@ def fine_questions(puzzle: Puzzle) -> tuple[Question, ...]:
     )
 
 
-def elicitation(puzzle: Puzzle, num_fine: int, rng: random.Random) -> tuple[Question, ...]:
-    """Returns one conversation's questions: three coarse, then `num_fine` fine ones.
+def elicitation(
+    puzzle: Puzzle,
+    num_fine: int,
+    rng: random.Random,
+    num_coarse: int = 3,
+    order: Order = "elicitation_shuffled",
+) -> tuple[Question, ...]:
+    """Returns one conversation's questions: `num_coarse` coarse ones and `num_fine` fine ones.
 
-    A Center puzzle is asked in one wording; every other one in all wordings and forms.
+    A Center puzzle is asked in one wording; every other one in all wordings and forms. An
+    annotated puzzle is asked what people wrote, which has no coarse questions.
 
     Args:
         puzzle: the puzzle to ask about.
-        num_fine: how many fine questions, drawn without replacement.
+        num_fine: how many fine questions, drawn without replacement; all where there are fewer.
         rng: decides which questions and their order.
+        num_coarse: how many coarse questions, likewise.
+        order: one of `orders.ORDERS`.
     """
-    if puzzle.family == "rpm" and puzzle.configuration == "center_single":
-        coarse = rng.sample(coarse_questions(puzzle), k=_NUM_EARLY)
-        fine = fine_questions(puzzle)
-        return (*coarse, *rng.sample(fine, k=min(num_fine, len(fine))))
-    if puzzle.annotation is not None:
-        asked = annotated_questions(puzzle)
-        return tuple(rng.sample(asked, k=min(num_fine, len(asked))))
-    facts = facts_of(puzzle)
-    early = [i for i, fact in enumerate(facts) if FAMILIES[fact.family].level in _EARLY]
-    late = [fact for fact in facts if FAMILIES[fact.family].level not in _EARLY]
-    first = sorted(rng.sample(early, k=min(_NUM_EARLY, len(early))))
+    is_center = puzzle.family == "rpm" and puzzle.configuration == "center_single"
+    known: tuple[Question, ...] | None = None
+    if is_center:
+        known = (*coarse_questions(puzzle), *fine_questions(puzzle))
+    elif puzzle.annotation is not None:
+        known = annotated_questions(puzzle)
+    facts = facts_of(puzzle) if known is None else []
+    levels = [q.level for q in known or ()] + [FAMILIES[fact.family].level for fact in facts]
+    early = [place for place, level in enumerate(levels) if level in _EARLY]
+    late = [place for place, level in enumerate(levels) if level not in _EARLY]
+    first = rng.sample(early, k=min(num_coarse, len(early)))
     rest = rng.sample(late, k=min(num_fine, len(late)))
-    return make_questions([*(facts[i] for i in first), *rest], rng)
+    places = [*(first if is_center else sorted(first)), *rest]
+    if order != "elicitation_shuffled":
+        places.sort()
+    if known is None:
+        asked = make_questions([facts[i] for i in places], rng)
+    else:
+        asked = tuple(known[i] for i in places)
+    return asked if order == "elicitation_shuffled" else ordered(asked, order, rng)
 
 
 def _level(panel: object, attribute: str) -> int:

@@ -24,6 +24,43 @@ def image_features(backbone: Any, images: Mapping[str, torch.Tensor]) -> Any:
     return type(output)(**{name: output[name] for name in _KEPT if name in output})
 
 
+def encoded(backbone: Any, images: Sequence[Mapping[str, torch.Tensor]]) -> list[Any]:
+    """Returns the features of several prompts' images, those of like shape in one go.
+
+    Args:
+        backbone: the model without its output head.
+        images: of each prompt, keyword arguments of the model's `get_image_features`.
+    """
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for place, one in enumerate(images):
+        shapes = tuple((name, one[name].dtype, one[name].shape) for name in sorted(one))
+        places.setdefault(shapes, []).append(place)
+    found: dict[int, Any] = {}
+    for alike in places.values():
+        together = {n: torch.cat([images[place][n] for place in alike]) for n in images[alike[0]]}
+        features = image_features(backbone, together)
+        found.update(zip(alike, divided(features, len(alike)), strict=True))
+    return [found[place] for place in range(len(images))]
+
+
+def divided(features: Any, count: int) -> list[Any]:
+    """Returns the features of each of `count` prompts with images of like shape.
+
+    The inverse of `joined`.
+    """
+    parts = {name: _parts(features[name], count) for name in features}
+    return [type(features)(**{name: parts[name][i] for name in parts}) for i in range(count)]
+
+
+def _parts(value: Any, count: int) -> list[Any]:
+    if not isinstance(value, torch.Tensor) and value and not isinstance(value[0], torch.Tensor):
+        layers = [_parts(layer, count) for layer in value]
+        return [list(part) for part in zip(*layers, strict=True)]
+    assert len(value) % count == 0, f"{len(value)} images of {count} prompts of like shape"
+    size = len(value) // count
+    return [value[i * size : (i + 1) * size] for i in range(count)]
+
+
 def joined(features: Sequence[Any]) -> Any:
     """Returns the features of several prompts as one output, their images in a row."""
     first = features[0]
@@ -72,15 +109,29 @@ class FeatureCache:
             model: a policy of whose vision tower nothing is trained.
             images: keyword arguments of its `get_image_features`.
         """
+        return self.all_features(model, [images], [image_digest(images)])[0]
+
+    def all_features(
+        self, model: Any, images: Sequence[Mapping[str, torch.Tensor]], digests: Sequence[bytes]
+    ) -> list[Any]:
+        """Returns the same for several prompts, whose images are all different.
+
+        Args:
+            model: a policy of whose vision tower nothing is trained.
+            images: of each prompt.
+            digests: of the images.
+        """
         self._check_tower(model)
-        key = _digest(images)
-        if key not in self._features:
-            with torch.no_grad():
-                self._features[key] = image_features(model.base_model, images)
-        self._features.move_to_end(key)
+        new = [i for i, digest in enumerate(digests) if digest not in self._features]
+        with torch.no_grad():
+            features = encoded(model.base_model, [images[i] for i in new])
+        self._features.update(zip((digests[i] for i in new), features, strict=True))
+        for digest in digests:
+            self._features.move_to_end(digest)
+        found = [self._features[digest] for digest in digests]
         while len(self._features) > self._num_prompts:
             self._features.popitem(last=False)
-        return self._features[key]
+        return found
 
     def _check_tower(self, model: Any) -> None:
         tower = hash(tuple((p.data_ptr(), p._version) for p in vision_parameters(model)))
@@ -89,7 +140,8 @@ class FeatureCache:
             self._towers = {id(model): tower}
 
 
-def _digest(images: Mapping[str, torch.Tensor]) -> bytes:
+def image_digest(images: Mapping[str, torch.Tensor]) -> bytes:
+    """Returns what tells one prompt's images from another's, by their pixels."""
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(images):
         tensor = images[name].detach().cpu().contiguous()

@@ -17,29 +17,23 @@ P: tokens of a prompt, B: completions, C: longest completion, S: tokens of compl
 pack, V: vocabulary, A: axes of positions.
 """
 
-import functools
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
 from rl_avr.algo.shared_prefix import Pack, make_packs
-from rl_avr.algo.token_logprobs import token_logprobs
-from rl_avr.errors import ConfigError, DataError
-from rl_avr.modeling.image_features import (
-    FeatureCache,
-    image_features,
-    joined,
-    vision_parameters,
+from rl_avr.errors import DataError
+from rl_avr.modeling.image_features import FeatureCache, image_features, vision_parameters
+from rl_avr.modeling.packed_pass import (
+    LOGITS_AT_ONCE,
+    add_keyword,
+    own_positions,
+    run_backbone,
+    score,
 )
-from rl_avr.modeling.shared_prefix_attention import enable_shared_prefix_attention
-
-_LOGITS_AT_ONCE = 1 << 25
-"""Numbers in the logits of one chunk: 128 MiB in float32."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class SharedPrefixSettings:
     temperature: float = 1.0
     token_budget: int | None = None
     cache: FeatureCache | None = None
-    logits_at_once: int = _LOGITS_AT_ONCE
+    logits_at_once: int = LOGITS_AT_ONCE
 
 
 def enable_shared_prefix(model: Any, settings: SharedPrefixSettings) -> None:
@@ -116,42 +110,7 @@ def enable_shared_prefix(model: Any, settings: SharedPrefixSettings) -> None:
     Raises:
         ConfigError: the policy's layers are of a kind that has no shared-prefix form.
     """
-    base = base_of(model)
-    check_architecture(base)
-    enable_shared_prefix_attention(base.get_decoder())
-    before = base.forward
-
-    # generation reads the parameters of forward
-    @functools.wraps(type(base).forward)
-    def forward(self: Any, *args: Any, shared_prefix: Any = None, **kwargs: Any) -> Any:
-        if shared_prefix is None:
-            return before(*args, **kwargs)
-        return _Pass(self, settings, shared_prefix).run()
-
-    base.forward = types.MethodType(forward, base)
-
-
-def check_architecture(base: Any) -> None:
-    """Raises ConfigError where a language model cannot share prefixes, by its config."""
-    text = base.config.get_text_config()
-    kinds = set(text.to_dict().get("layer_types") or ()) - {"full_attention"}
-    scaled = [
-        name
-        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
-        if text.to_dict().get(name) not in (None, 1.0)
-    ]
-    reason = None
-    if kinds:
-        reason = f"has layers of the kind {', '.join(sorted(kinds))}, expected full_attention"
-    elif scaled:
-        reason = f"changes its logits by {', '.join(scaled)}, expected a plain output head"
-    elif any(hasattr(p, "ds_id") for p in base.parameters()):
-        reason = (
-            "is partitioned by ZeRO-3, whose ranks must call every layer equally often, and packs "
-            "differ in number; ZeRO-2 has no such need"
-        )
-    if reason:
-        raise ConfigError(f"no shared-prefix form: {type(base).__name__} {reason}")
+    add_keyword(model, "shared_prefix", lambda base, batch: _Pass(base, settings, batch).run())
 
 
 class _Pass:
@@ -222,21 +181,22 @@ class _Pass:
         groups = [span.group for span in pack.spans]
         images = [self._features_of(group) for group in groups if prompts[group].images]
         positions_AN = pack.positions(
-            {group: _prompt_positions(backbone, prompts[group]) for group in groups}
+            {
+                group: own_positions(backbone, p.ids_P, p.images, p.token_types_P)
+                for group, p in ((group, prompts[group]) for group in groups)
+            }
         )
-        hidden_NH = backbone(
-            input_ids=pack.ids_N[None],
-            # one axis (1, N), several (A, 1, N)
-            position_ids=positions_AN if len(positions_AN) == 1 else positions_AN[:, None],
-            # a mask of four axes is passed on as it is; without one, some models would build
-            # (N, N) from the positions
-            attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=pack.ids_N.device),
-            use_cache=False,
-            shared_prefix_spans=pack.spans,
-            **({"mm_encoder_outputs": {"image": joined(images)}} if images else {}),
-        ).last_hidden_state[0]
-        labels_S = self._batch.completion_ids_BC[pack.rows_S, pack.columns_S]
-        return self._score(hidden_NH[pack.completion_index_S], labels_S, num_tokens)
+        hidden_NH = run_backbone(backbone, pack.ids_N, positions_AN, pack.spans, images)
+        logprobs_S, entropies_S, _ = score(
+            self._base.get_output_embeddings(),
+            hidden_NH[pack.completion_index_S],
+            self._batch.completion_ids_BC[pack.rows_S, pack.columns_S],
+            temperature=self._settings.temperature,
+            with_entropy=self._batch.compute_entropy,
+            logits_at_once=self._settings.logits_at_once,
+            num_tokens=num_tokens,
+        )
+        return logprobs_S, entropies_S
 
     def _features_of(self, group: int) -> Any:
         if group not in self._features:
@@ -247,50 +207,3 @@ class _Pass:
                 else image_features(self._base.base_model, images)
             )
         return self._features[group]
-
-    def _score(
-        self, hidden_SH: torch.Tensor, labels_S: torch.Tensor, num_tokens: int
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        head = self._base.get_output_embeddings()
-        size = max(1, self._settings.logits_at_once // head.weight.shape[0])
-        score = functools.partial(
-            _score_chunk, head, self._settings.temperature, self._batch.compute_entropy
-        )
-        if num_tokens > size and torch.is_grad_enabled():
-            # else the logits of every chunk would be kept for backward
-            score = functools.partial(checkpoint, score, use_reentrant=False)
-        chunks = [
-            score(hidden, labels)
-            for hidden, labels in zip(hidden_SH.split(size), labels_S.split(size), strict=True)
-        ]
-        entropies = [entropies for _, entropies in chunks if entropies is not None]
-        return torch.cat([logprobs for logprobs, _ in chunks]), (
-            torch.cat(entropies) if entropies else None
-        )
-
-
-def _score_chunk(
-    head: Any, temperature: float, with_entropy: bool, hidden_SH: torch.Tensor, labels_S: Any
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    if not torch.is_autocast_enabled(hidden_SH.device.type):
-        hidden_SH = hidden_SH.to(head.weight.dtype)
-    return token_logprobs(head(hidden_SH), labels_S, temperature, with_entropy)
-
-
-def _prompt_positions(backbone: Any, prompt: PromptInputs) -> torch.Tensor:
-    """Returns (A, P): the model's own positions of a prompt."""
-    ids_1P = prompt.ids_P[None]
-    if "image_grid_thw" not in prompt.images or not hasattr(backbone, "get_rope_index"):
-        return torch.arange(ids_1P.shape[1], device=ids_1P.device)[None]
-    types_P = prompt.token_types_P
-    if types_P is None:
-        types_P = (prompt.ids_P == backbone.config.image_token_id).int()
-    positions_A1P, _ = backbone.get_rope_index(
-        ids_1P, mm_token_type_ids=types_P[None], image_grid_thw=prompt.images["image_grid_thw"]
-    )
-    return positions_A1P[:, 0]
-
-
-def base_of(model: Any) -> Any:
-    """Returns transformers' model inside peft's."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -3,13 +3,16 @@
 B: completions, C: longest completion, P: tokens of the prompt.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from rl_avr.algo.token_logprobs import token_logprobs
 from rl_avr.errors import ConfigError
-from rl_avr.modeling.shared_prefix import SharedPrefixBatch, base_of
+from rl_avr.modeling.packed_pass import base_of
+from rl_avr.modeling.shared_prefix import SharedPrefixBatch
 
 _CHECK_COMPLETIONS, _CHECK_TOKENS = 3, 16
 """What is compared: so many completions of one prompt, cut to so many tokens."""
@@ -23,18 +26,43 @@ def refusal(model: Any, batch: SharedPrefixBatch, temperature: float = 1.0) -> s
 
     To be called after `enable_shared_prefix`, with a batch of the run.
     """
-    name = type(base_of(model)).__name__
+    return reason_against(
+        base_of(model), "shared-prefix", lambda: check_shared_prefix(model, batch, temperature)
+    )
+
+
+def reason_against(base: Any, form: str, largest_gap: Callable[[], float]) -> str | None:
+    """Returns why a policy cannot go a faster way, or None where it agrees with the plain one.
+
+    Args:
+        base: the policy without adapters around it.
+        form: what the faster way is called.
+        largest_gap: goes both ways; returns how far their logprobs are apart, in nats.
+    """
+    name = type(base).__name__
     try:
-        gap = check_shared_prefix(model, batch, temperature)
+        gap = largest_gap()
     except (ConfigError, TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:
-        return f"{name} has no shared-prefix form: {type(error).__name__}: {error}"
-    largest = _LARGEST_GAP.get(base_of(model).dtype, _LARGEST_GAP_IN_HALF)
+        return f"{name} has no {form} form: {type(error).__name__}: {error}"
+    largest = _LARGEST_GAP.get(base.dtype, _LARGEST_GAP_IN_HALF)
     if gap <= largest:
         return None
     return (
-        f"{name} has no shared-prefix form: its logprobs differ from those of plain rows by up to "
-        f"{gap:.1e}, expected at most {largest:.1e} in {base_of(model).dtype}"
+        f"{name} has no {form} form: its logprobs differ from those of plain rows by up to "
+        f"{gap:.1e}, expected at most {largest:.1e} in {base.dtype}"
     )
+
+
+@contextmanager
+def evaluating(base: Any) -> Iterator[None]:
+    """Has every module in evaluation mode for as long as its block runs."""
+    modes = [(module, module.training) for module in base.modules()]
+    base.eval()
+    try:
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
 
 
 @torch.no_grad()
@@ -53,14 +81,9 @@ def check_shared_prefix(model: Any, batch: SharedPrefixBatch, temperature: float
     lengths_B = torch.arange(length, length - count, -1, device=ids_BC.device).clamp(min=1)
     mask_BC = (torch.arange(length, device=ids_BC.device) < lengths_B[:, None]).long()
     tiny = SharedPrefixBatch(batch.prompts[group : group + 1], ids_BC, mask_BC)
-    modes = [(module, module.training) for module in base.modules()]
-    base.eval()
-    try:
+    with evaluating(base):
         packed_BC = base(shared_prefix=tiny).logprobs
         plain_BC = _plain_logprobs(base, tiny, temperature)
-    finally:
-        for module, was_training in modes:
-            module.training = was_training
     return (packed_BC - plain_BC).abs().max().item()
 
 

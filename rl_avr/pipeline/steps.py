@@ -66,7 +66,7 @@ def run_steps(steps: Sequence[Step], folder: Path) -> dict[str, float]:
         started = time.monotonic()
         code = subprocess.run(
             _with_python(step.command),
-            env=_environment(),
+            env=child_environment(),
             check=False,
             preexec_fn=partial(end_with_parent, os.getpid()),
         ).returncode
@@ -94,7 +94,8 @@ def _readable(command: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """Returns the environment of a step: quiet libraries, our tools, an end with its parent."""
     tools = str(Path(sys.executable).parent)
     path = f"{tools}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**_QUIET, **os.environ, "PATH": path, END_WITH_PARENT: "1"}

@@ -40,7 +40,7 @@ _DATA_URI = re.compile(r"data:[\w/+.-]*;base64,")
 Record = dict[str, Any]
 
 
-class _Bad(Exception):
+class BadRow(Exception):
     """What is wrong with one row."""
 
     def __init__(self, *problems: Problem) -> None:
@@ -69,22 +69,23 @@ def source_prompts(
     prompts: list[Prompt] = []
     reasons: dict[Problem, list[int]] = {}
     num_read = num_bad = 0
-    for index, row in enumerate(_rows(source)):
+    for index, found in enumerate(row_prompts(source, kind, answer_form)):
         if num_rows and index == num_rows:
             break
         num_read += 1
-        try:
-            prompts.append(_prompt(index, row, source, kind, answer_form))
-        except _Bad as bad:
-            num_bad += 1
-            for problem in bad.problems:
-                reasons.setdefault(problem, []).append(index)
+        if isinstance(found, Prompt):
+            prompts.append(found)
+            continue
+        num_bad += 1
+        for problem in found.problems:
+            reasons.setdefault(problem, []).append(index)
     if num_rows > num_read:
         raise DataError(
             f"{source.path}: data.num_puzzles {num_rows} asked for, {num_read} rows there"
         )
     if num_bad:
-        message = f"{source.path}: {num_bad} of {num_read} rows cannot be used:\n{_named(reasons)}"
+        message = f"{source.path}: {num_bad} of {num_read} rows cannot be used:"
+        message = f"{message}\n{named_problems(reasons)}"
         if source.bad_rows == "refuse" or not prompts:
             remedy = "mend them, name other columns in data.source"
             raise DataError(f"{message}\n{remedy}, or set data.source.bad_rows skip")
@@ -94,7 +95,23 @@ def source_prompts(
     return prompts
 
 
-def _named(reasons: Mapping[Problem, Sequence[int]]) -> str:
+def row_prompts(
+    source: SourceConfig, kind: PromptKind = "cot", answer_form: AnswerForm = "mark"
+) -> Iterator[Prompt | BadRow]:
+    """Yields the prompt of every row, or what is wrong with it; arguments as `source_prompts`.
+
+    Raises:
+        DataError: the source or a column is not there.
+    """
+    for index, row in enumerate(_rows(source)):
+        try:
+            yield _prompt(index, row, source, kind, answer_form)
+        except BadRow as bad:
+            yield bad
+
+
+def named_problems(reasons: Mapping[Problem, Sequence[int]]) -> str:
+    """Returns a line for each problem: its first rows, the column, and what is wrong."""
     lines = []
     for (column, reason), rows in list(reasons.items())[:_NUM_NAMED]:
         first = ", ".join(map(str, rows[:_NUM_ROWS_NAMED]))
@@ -105,15 +122,19 @@ def _named(reasons: Mapping[Problem, Sequence[int]]) -> str:
     return "\n".join(lines + ([f"  … and {left} other problems"] if left > 0 else []))
 
 
-def _rows(source: SourceConfig) -> Iterator[Record | _Bad]:
+def _rows(source: SourceConfig) -> Iterator[Record | BadRow]:
     path = Path(source.path)
     if path.suffix in _JSON_LINES:
-        return _json_rows(path)
+        return json_rows(path)
     return iter(_dataset(source))
 
 
-def _json_rows(path: Path) -> Iterator[Record | _Bad]:
-    """Yields the object of every line that is not empty."""
+def json_rows(path: Path) -> Iterator[Record | BadRow]:
+    """Yields the object of every line that is not empty, or what is wrong with the line.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             for line, raw in enumerate(file, start=1):
@@ -123,13 +144,13 @@ def _json_rows(path: Path) -> Iterator[Record | _Bad]:
         raise DataError(f"{path}: expected a JSONL file; got: {error.strerror}") from error
 
 
-def _json_row(line: int, raw: bytes) -> Record | _Bad:
+def _json_row(line: int, raw: bytes) -> Record | BadRow:
     try:
         row = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        return _Bad(Problem("", f"line {line}: expected JSON; got: {error}"))
+        return BadRow(Problem("", f"line {line}: expected JSON; got: {error}"))
     if not isinstance(row, dict):
-        return _Bad(Problem("", f"line {line}: expected an object, got {shown(row)}"))
+        return BadRow(Problem("", f"line {line}: expected an object, got {shown(row)}"))
     return row
 
 
@@ -137,7 +158,7 @@ def _dataset(source: SourceConfig) -> Any:
     """Returns the columns that are needed, images undecoded, names of classes as texts."""
     from datasets import ClassLabel, Image, List
 
-    rows = _loaded(source)
+    rows = load_rows(source.path, source.split, source.subset, "data.source.split")
     needed = [*source.image, source.question, source.answer]
     needed += [source.choices] if source.choices else []
     for column in needed:
@@ -160,11 +181,22 @@ def _dataset(source: SourceConfig) -> Any:
     return rows
 
 
-def _loaded(source: SourceConfig) -> Any:
+def load_rows(source: str, split: str, subset: str, split_key: str) -> Any:
+    """Returns the rows of a Parquet file, a saved data set, a folder or a Hugging Face data set.
+
+    Args:
+        source: path or name.
+        split: which split, where there are several.
+        subset: which configuration, where there are several; empty where not.
+        split_key: the setting that names the split, for a message.
+
+    Raises:
+        DataError: there is no such data set or split.
+    """
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
     from datasets.exceptions import DatasetsError
 
-    path, subset = Path(source.path), source.subset or None
+    path = Path(source)
     if path.suffix == ".parquet" and not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -172,23 +204,23 @@ def _loaded(source: SourceConfig) -> Any:
             return Dataset.from_parquet(str(path))
         if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
             saved = load_from_disk(str(path))
-            return saved[source.split] if isinstance(saved, DatasetDict) else saved
-        return load_dataset(source.path, subset, split=source.split)
+            return saved[split] if isinstance(saved, DatasetDict) else saved
+        return load_dataset(source, subset or None, split=split)
     except (OSError, ValueError, KeyError, DatasetsError) as error:
         raise DataError(
-            f"{source.path}: expected a JSONL or Parquet file, a folder, or the name of a Hugging "
-            f"Face data set with data.source.split {source.split!r}; got: {error}"
+            f"{source}: expected a JSONL or Parquet file, a folder, or the name of a Hugging "
+            f"Face data set with {split_key} {split!r}; got: {error}"
         ) from error
 
 
 def _prompt(
     index: int,
-    row: Record | _Bad,
+    row: Record | BadRow,
     source: SourceConfig,
     kind: PromptKind,
     answer_form: AnswerForm,
 ) -> Prompt:
-    if isinstance(row, _Bad):
+    if isinstance(row, BadRow):
         raise row
     problems: list[Problem] = []
     images: list[bytes] = []
@@ -197,15 +229,15 @@ def _prompt(
     for column in source.image:
         try:
             images += _images(row, column, folder)
-        except _Bad as bad:
+        except BadRow as bad:
             problems += bad.problems
     record, wrong = _record(row, source, len(images))
     if problems or wrong:
-        raise _Bad(*problems, *wrong)
+        raise BadRow(*problems, *wrong)
     puzzle = annotated_puzzle(record | {"id": f"row-{index}"}, images[0])
     wrong = [Problem(_column(key, source), reason) for key, reason in gold_problems(puzzle)]
     if wrong:
-        raise _Bad(*wrong)
+        raise BadRow(*wrong)
     text = prompt_text(puzzle, kind, answer_form)
     return Prompt(f"{puzzle.puzzle_id}/{kind}", puzzle, kind, text, tuple(images))
 
@@ -222,7 +254,7 @@ def _record(row: Record, source: SourceConfig, num_images: int) -> tuple[Record,
     problems: list[Problem] = []
     try:
         record["question"] = _question(row, source.question, num_images)
-    except _Bad as bad:
+    except BadRow as bad:
         problems += bad.problems
     answers = [_text(value) for value in _listed(row.get(source.answer))]
     if not answers or any(text is None for text in answers):
@@ -255,7 +287,7 @@ def _question(row: Record, column: str, num_images: int) -> str:
     """Returns the question without the marks before it that stand for its images."""
     text = row.get(column)
     if not isinstance(text, str) or not text.strip():
-        raise _Bad(Problem(column, f"expected a text, got {_got(row, column)}"))
+        raise BadRow(Problem(column, f"expected a text, got {_got(row, column)}"))
     num_marks, place = 0, 0
     while num_marks < num_images and (mark := _IMAGE_MARKS.match(text, place)):
         num_marks, place = num_marks + 1, mark.end()
@@ -265,7 +297,7 @@ def _question(row: Record, column: str, num_images: int) -> str:
             f"expected no image marks, or one <image> for each of {num_images} images before the "
             f"words, as every image stands there; got {found or num_marks} in {shown(text)}"
         )
-        raise _Bad(Problem(column, reason))
+        raise BadRow(Problem(column, reason))
     return text[place:].strip()
 
 
@@ -307,11 +339,11 @@ def _images(row: Record, column: str, folder: Path) -> list[bytes]:
     value = row.get(column)
     values = _listed(value)
     if value is None or not values:
-        raise _Bad(Problem(column, f"expected an image, got {_got(row, column)}"))
-    return [_image(value, column, folder) for value in values]
+        raise BadRow(Problem(column, f"expected an image, got {_got(row, column)}"))
+    return [encoded_image(value, column, folder) for value in values]
 
 
-def _image(value: Any, column: str, folder: Path) -> bytes:
+def encoded_image(value: Any, column: str, folder: Path) -> bytes:
     """Returns the encoded bytes of one image, once they were seen to be one."""
     if isinstance(value, dict):
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
@@ -320,9 +352,9 @@ def _image(value: Any, column: str, folder: Path) -> bytes:
         raw = _of_text(value, column, folder)
     if raw is None:
         expected = "expected a path, base64, bytes, or an object with `bytes` or `path`"
-        raise _Bad(Problem(column, f"{expected}, got {shown(value)}"))
+        raise BadRow(Problem(column, f"{expected}, got {shown(value)}"))
     if problem := image_problem(raw, "the image"):
-        raise _Bad(Problem(column, problem))
+        raise BadRow(Problem(column, problem))
     return raw
 
 
@@ -341,5 +373,5 @@ def _of_text(text: str, column: str, folder: Path) -> bytes:
             "expected the path of an image, relative to the folder of the data set, or an image "
             f"in base64; got {shown(text)}: no such file in {folder}, and no image in base64"
         )
-        raise _Bad(Problem(column, reason))
+        raise BadRow(Problem(column, reason))
     return raw

@@ -8,6 +8,7 @@ import pytest
 
 from rl_avr.contracts import Panel
 from rl_avr.elicitation.grading import grade_answer
+from rl_avr.elicitation.orders import ORDERS
 from rl_avr.elicitation.question_words import LEVELS
 from rl_avr.elicitation.questions import (
     coarse_questions,
@@ -145,3 +146,23 @@ def test_an_annotated_puzzle_is_asked_what_people_asked(annotated):
     assert set(elicitation(annotated(), 8, random.Random(0))) == set(questions)
     assert len(elicitation(annotated(), 1, random.Random(0))) == 1
     assert elicitation(annotated(perception=()), 8, random.Random(0)) == ()
+
+
+def test_the_number_of_coarse_questions_can_be_chosen(puzzle, zoo):
+    for one in (puzzle, *zoo[::9]):
+        for num_coarse in (0, 1, 3):
+            questions = elicitation(one, 5, random.Random(1), num_coarse)
+            early = [q.level in ("coarse", "middle") for q in questions]
+            assert early == [True] * num_coarse + [False] * 5
+    everything = elicitation(puzzle, 48, random.Random(1), 99)
+    assert set(everything) == {*coarse_questions(puzzle), *fine_questions(puzzle)}
+
+
+def test_every_order_asks_the_same_center_questions(puzzle):
+    grid = [*coarse_questions(puzzle), *fine_questions(puzzle)]
+    found = {order: elicitation(puzzle, 8, random.Random(2), 4, order) for order in ORDERS}
+    sequential = found["sequential"]
+    assert all(set(questions) == set(sequential) for questions in found.values())
+    places = [grid.index(question) for question in sequential]
+    assert places == sorted(places)
+    assert len({*found.values()}) == 3

@@ -22,7 +22,7 @@ def trained(folder, puzzle_folder, config, **settings):
         "run.wandb": "disabled",
         "data.path": puzzle_folder,
         "policy.path": WARM_POLICY,
-        "sft.num_questions": 2,
+        "sft.elicitation.num_fine": 2,
         "trainer.max_steps": 1,
         "trainer.warmup_steps": 0,
         "trainer.per_device_train_batch_size": 2,
@@ -67,4 +67,22 @@ def test_a_stage_resumed_at_its_end_writes_the_policy_that_it_had_trained(tmp_pa
     weights.unlink()
     trained(tmp_path, puzzle_folder, "sft_reasoning.yaml", **settings)
     found = load_file(weights)
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+
+
+def test_a_stage_that_was_stopped_goes_on_bit_for_bit(tmp_path, puzzle_folder):
+    """By the command, over both kinds of conversation; the plan is that of the whole run."""
+    settings = {
+        "policy.freeze": "[]",
+        "sft.mixture": "{perception: 0.5, chain: 0.5}",
+        "trainer.max_steps": 3,
+        "trainer.save_strategy": "steps",
+        "trainer.save_steps": 2,
+    }
+    folders = tmp_path / "whole", tmp_path / "stopped"
+    trained(folders[0], puzzle_folder, "sft_reasoning.yaml", **settings)
+    stop = {"sft.stop_after_steps": 2}
+    trained(folders[1], puzzle_folder, "sft_reasoning.yaml", **settings, **stop)
+    trained(folders[1], puzzle_folder, "sft_reasoning.yaml", **settings)
+    expected, found = (load_file(f / "policy" / "model.safetensors") for f in folders)
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []

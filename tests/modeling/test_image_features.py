@@ -8,7 +8,15 @@ import torch
 from rl_avr.errors import ConfigError
 from rl_avr.modeling.families import FAMILIES
 from rl_avr.modeling.freezing import part_of
-from rl_avr.modeling.image_features import FeatureCache, image_features, joined, vision_parameters
+from rl_avr.modeling.image_features import (
+    FeatureCache,
+    divided,
+    encoded,
+    image_digest,
+    image_features,
+    joined,
+    vision_parameters,
+)
 from rl_avr.modeling.shared_prefix_rows import batch_of_rows
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzles
@@ -47,6 +55,51 @@ def _leaves(value):
     else:
         for item in value:
             yield from _leaves(item)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_encoded_together_have_the_features_that_each_has_alone(family, puzzles):
+    """Two prompts with one image, and one with two between them."""
+    model, processor = make_policy(family)
+    first, last = images_of(processor, puzzles[:2])
+    rows, _ = make_rows(processor, [("circle", puzzles[1:])], [1])
+    (prompt,) = batch_of_rows(**rows, group_size=1).prompts
+    images = [first, prompt.images, last]
+    with torch.no_grad():
+        together = encoded(model.base_model, images)
+        for one, features in zip(images, together, strict=True):
+            alone = image_features(model.base_model, one)
+            assert features.keys() == alone.keys()
+            for name in alone:
+                flat = [torch.cat(list(_leaves(f[name]))) for f in (features, alone)]
+                assert torch.allclose(*flat, atol=1e-5)
+
+
+def test_what_was_joined_is_divided_again(puzzles):
+    model, processor = make_policy("qwen3_vl")
+    images = images_of(processor, puzzles)
+    with torch.no_grad():
+        features = [image_features(model.base_model, one) for one in images]
+    for found, expected in zip(divided(joined(features), 3), features, strict=True):
+        for name in expected:
+            pairs = zip(_leaves(found[name]), _leaves(expected[name]), strict=True)
+            assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_cache_gives_several_prompts_and_looks_at_the_new_ones_alone(puzzles):
+    """More of them than it keeps, too."""
+    model, processor = make_policy("qwen2_5_vl")
+    images = images_of(processor, puzzles)
+    digests = [image_digest(one) for one in images]
+    rows = []
+    model.model.visual.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    cache = FeatureCache(2)
+    (first,) = cache.all_features(model, images[:1], digests[:1])
+    found = cache.all_features(model, images, digests)
+    assert found[0] is first
+    assert rows == [len(images[0]["pixel_values"]), 2 * len(images[0]["pixel_values"])]
+    assert len(cache) == 2
+    assert len({id(features) for features in found}) == 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)
