@@ -30,11 +30,31 @@ def user_messages(text: str) -> list[dict[str, Any]]:
 
 def unexpanded_prompt_ids(processor: Any, text: str, num_images: int = 1) -> list[int]:
     """Returns the prompt's ids with one placeholder for each image, before the text."""
+    rendered = _rendered(processor, text, num_images)
+    return processor.tokenizer(
+        rendered, add_special_tokens=_adds_special_tokens(processor, rendered)
+    ).input_ids
+
+
+def adds_special_tokens(processor: Any) -> bool:
+    """Returns whether special tokens are added to what the chat template writes.
+
+    A processor of transformers lets its tokenizer add a first token, as those of LLaVA do,
+    unless the template writes it.
+    """
+    return _adds_special_tokens(processor, _rendered(processor, "", 1))
+
+
+def _rendered(processor: Any, text: str, num_images: int) -> str:
     content = [*({"type": "image"} for _ in range(num_images)), {"type": "text", "text": text}]
-    rendered = processor.apply_chat_template(
+    return processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    return processor.tokenizer(rendered, add_special_tokens=False).input_ids
+
+
+def _adds_special_tokens(processor: Any, rendered: str) -> bool:
+    first = processor.tokenizer.bos_token
+    return first is None or not rendered.startswith(first)
 
 
 def banned_token_ids(processor: Any) -> tuple[int, ...]:

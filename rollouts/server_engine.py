@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from rl_avr.chat import decode_image
+from rl_avr.chat import adds_special_tokens, decode_image
 from rl_avr.closing import Closing
 from rl_avr.contracts import Completion, FinishReason, Prompt, RolloutGroup
 from rl_avr.errors import RolloutError
@@ -73,6 +73,7 @@ class ServerEngine(Closing):
         self._server = config.server
         self._processor = processor
         self._bias = {str(token): _NEVER for token in banned_token_ids}
+        self._adds_special_tokens = adds_special_tokens(processor)
         self._run: str = _from_first_rank(secrets.token_hex(4))
         self._is_first_rank = _rank() == 0
         self._transport = make_transport(self._server, self._run) if self._is_first_rank else None
@@ -202,6 +203,7 @@ class ServerEngine(Closing):
             "top_logprobs": 0,
             "return_token_ids": True,
             "logit_bias": self._bias,
+            "add_special_tokens": self._adds_special_tokens,
         }
 
     def _group(self, prompt: Prompt, answer: dict[str, Any], num_generations: int) -> RolloutGroup:

@@ -1,20 +1,26 @@
 """Prompts as ids, tokens that no policy may sample, and images that cannot be read."""
 
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 
 from rl_avr.chat import (
     VISION_TOKENS,
+    adds_special_tokens,
     banned_token_ids,
     decode_image,
     unexpanded_prompt_ids,
     user_messages,
 )
+from rl_avr.contracts import Prompt
 from rl_avr.errors import DataError
 from rl_avr.prompts import COT_PROMPT
 from rl_avr.puzzles.config import RenderConfig
 from rl_avr.puzzles.render import render_png, render_puzzle
+from rollouts.prompt_inputs import processed_prompt
 
 
 def test_a_prompt_is_one_image_the_words_and_the_assistant_s_turn(processor):
@@ -23,6 +29,27 @@ def test_a_prompt_is_one_image_the_words_and_the_assistant_s_turn(processor):
     assert user == f"<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{COT_PROMPT}"
     assert assistant.lstrip("\n") == "<|im_start|>assistant\n"
     assert ids.count(processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")) == 1
+
+
+@pytest.mark.parametrize("template_start", ["", "<|endoftext|>"])
+def test_a_first_token_that_a_tokenizer_adds_is_there_once_as_the_trainer_has_it(
+    processor, puzzle, template_start
+):
+    """LLaVA's tokenizers add one; some chat templates write it."""
+    processor = copy.deepcopy(processor)
+    tokenizer = processor.tokenizer
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", tokenizer.bos_token_id)]
+    )
+    processor.chat_template = template_start + processor.chat_template
+    assert adds_special_tokens(processor) is not bool(template_start)
+    prompt = Prompt("p", puzzle, "cot", COT_PROMPT, (render_png(puzzle, RenderConfig(18)),))
+    expanded = processed_prompt(processor, prompt)["input_ids"][0].tolist()
+    image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    once = [i for n, i in enumerate(expanded) if i != image_id or expanded[n - 1] != image_id]
+    assert unexpanded_prompt_ids(processor, COT_PROMPT) == once
+    assert once.count(tokenizer.bos_token_id) == 1
 
 
 def test_user_messages_hold_the_words_alone():

@@ -27,7 +27,10 @@ from tests.rollouts.fake_server import KEY, FakeReplica, wait_until
 SAMPLING = Sampling(SamplingConfig(), 2, 5)
 NO_OPTIONS = MappingProxyType({})
 PROCESSOR = SimpleNamespace(
-    tokenizer=SimpleNamespace(batch_decode=lambda ids, **_: ["/".join(map(str, i)) for i in ids])
+    tokenizer=SimpleNamespace(
+        bos_token="<s>", batch_decode=lambda ids, **_: ["/".join(map(str, i)) for i in ids]
+    ),
+    apply_chat_template=lambda messages, **_: "USER:",
 )
 
 
@@ -94,6 +97,8 @@ def test_a_request_carries_what_the_engine_in_the_process_sets(make_engine, fake
     assert (body["n"], body["seed"]) == (2, SAMPLING.prompt_seed(prompts[0], 0))
     assert body["logit_bias"] == {"7": -100.0, "9": -100.0}
     assert body["logprobs"] and body["return_token_ids"]
+    # the template does not write the tokenizer's first token
+    assert body["add_special_tokens"] is True
     assert body["model"] == "served"
 
 

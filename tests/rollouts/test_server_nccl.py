@@ -27,7 +27,10 @@ UPDATE = [
     *("/update_weight_version", "/resume"),
 ]
 PROCESSOR = SimpleNamespace(
-    tokenizer=SimpleNamespace(batch_decode=lambda ids, **_: ["/".join(map(str, i)) for i in ids])
+    tokenizer=SimpleNamespace(
+        bos_token="<s>", batch_decode=lambda ids, **_: ["/".join(map(str, i)) for i in ids]
+    ),
+    apply_chat_template=lambda messages, **_: "USER:",
 )
 
 
