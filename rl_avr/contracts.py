@@ -6,6 +6,7 @@ All are immutable and hashable. `Puzzle` goes to JSON and back without loss.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -262,14 +263,15 @@ class Prompt:
         puzzle: the puzzle behind it, for grading.
         kind: `cot` for a chain and a choice, `perception` for questions.
         text: the user's words, without any image placeholder.
-        images: the images, encoded, in the order in which they stand before the text.
+        images: the images, encoded, in the order in which they stand before the text; a tuple,
+            or a sequence that draws them when they are read.
     """
 
     prompt_id: str
     puzzle: Puzzle
     kind: PromptKind
     text: str
-    images: tuple[bytes, ...] = field(repr=False)
+    images: Sequence[bytes] = field(repr=False)
 
 
 @dataclass(frozen=True)

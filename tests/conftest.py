@@ -1,7 +1,10 @@
 """A puzzle made by hand, sampled ones, and one tiny policy for all tests that need weights."""
 
+import os
+import tarfile
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,10 @@ from rl_avr.puzzles.grammar import ATTRIBUTES, CONFIGURATIONS, panel_value, sing
 from rl_avr.puzzles.nonregular.kinds import KINDS
 from rl_avr.puzzles.nonregular.sampler import sample_nonregular
 from rl_avr.puzzles.sampler import sample_puzzle, sample_puzzles
+
+_ORIGINALS = "raven-original-280.tar.xz"
+_VARIABLE = "RL_AVR_RAVEN_ORIGINALS"
+_BESIDE = Path(__file__).parents[1].parent / "shared" / "data" / _ORIGINALS
 
 TINY_POLICY = SmallPolicyConfig(
     hidden_size=32,
@@ -293,3 +300,19 @@ def model(tiny_folder):
     from rl_avr.modeling.loading import load_policy
 
     return load_policy(PolicyConfig(path=str(tiny_folder))).eval()
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory) -> Path:
+    """A folder with `raven/` and `iraven/`: 20 problems of each configuration in each."""
+    archive = Path(os.environ.get(_VARIABLE, _BESIDE))
+    if not archive.is_file():
+        pytest.skip(
+            f"the original problems are not at {archive}; "
+            f"set {_VARIABLE} to the path of {_ORIGINALS}"
+        )
+    folder = tmp_path_factory.mktemp("originals")
+    with tarfile.open(archive) as tar:
+        wanted = [m for m in tar if Path(m.name).suffix in (".npz", ".xml")]
+        tar.extractall(folder, wanted, filter="data")
+    return folder

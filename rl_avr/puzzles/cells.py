@@ -71,14 +71,17 @@ def panel_cell(
     return np.subtract(_WHITE, ink, out=ink)
 
 
-def scene_cell(picture: np.ndarray, letter: str | None = None) -> np.ndarray:
+def scene_cell(
+    picture: np.ndarray, letter: str | None = None, configuration: str = LONE
+) -> np.ndarray:
     """Returns the cell of a picture, uint8 of the same shape: frame and letter on top.
 
     Args:
         picture: uint8 of shape (side, side).
-        letter: letter of a choice.
+        letter: letter of a choice, or another name of a few characters.
+        configuration: RAVEN's folder name, which decides where a letter is in no shape's way.
     """
-    return np.minimum(picture, _WHITE - _empty_cell(LONE, picture.shape[0], letter))
+    return np.minimum(picture, _WHITE - _empty_cell(configuration, picture.shape[0], letter))
 
 
 def missing_cell(side: int) -> np.ndarray:

@@ -9,10 +9,13 @@ structure      text (n,), the tree of components; bytes where Python 2 wrote it
 meta_structure uint8 (21,)
 """
 
+import io
 import math
+import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +25,10 @@ from rl_avr.errors import DataError
 
 NO_PREDICTION = -1
 
-_SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+Shapes = Mapping[str, tuple[str, tuple[int | None, ...] | int]]
+"""Key -> kinds (and bytes) of the element, and the shape: None is any length up to a limit; a
+whole number any shape with so many elements."""
+RAVEN: Shapes = {
     "image": ("u1", (16, 160, 160)),
     "target": ("iu", ()),
     "meta_matrix": ("u1", (8, 9)),
@@ -30,36 +36,49 @@ _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "structure": ("SU", (None,)),
     "meta_structure": ("u1", (21,)),
 }
-"""Kinds (and bytes) of the element, and the shape; None is any length up to the limit."""
 _MAX_FILE_BYTES = 4 * 2**20
-_MAX_BYTES = 2**20
+_MAX_BYTES = 4 * 2**20
 _MAX_LENGTH = 64
+_MAX_HEADER_BYTES = 10_000
 _READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 _UNSUPPORTED = (NotImplementedError, RuntimeError)
 """What zipfile raises for a method that it does not know, and for an encrypted member."""
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns every array but `predict`, by key; `structure` as text.
+def read_arrays(
+    path: Path, shapes: Shapes = RAVEN, optional: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Returns the arrays by key, as a rule those of RAVEN but `predict`; bytes as text.
 
     The header of each array is checked before any of its data is read, so nothing is
-    unpickled and no size is believed.
+    unpickled and no size is believed. No other member of the file is opened. The arrays
+    cannot be written to.
+
+    Args:
+        path: an npz file.
+        shapes: what to read.
+        optional: the keys that may be missing.
 
     Raises:
         DataError: naming the file and the key.
     """
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise DataError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
+            raise DataError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes of a file")
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            missing = [key for key in _SHAPES if key not in members]
+            missing = [key for key in shapes if key not in members and key not in optional]
             if missing:
                 raise DataError(
-                    f"{path}: expected the keys {', '.join(_SHAPES)}, got "
+                    f"{path}: expected the keys {', '.join(shapes)}, got "
                     f"{', '.join(members) or 'none'}; missing: {', '.join(missing)}"
                 )
-            return {key: _read_array(archive, members[key], path, key) for key in _SHAPES}
+            return {
+                key: _read_array(archive, members[key], f"{path}: {key}", wanted)
+                for key, wanted in shapes.items()
+                if key in members
+            }
     except DataError:
         raise
     except (*_READ_ERRORS, *_UNSUPPORTED) as error:
@@ -69,58 +88,89 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_array(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, key: str
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    where: str,
+    wanted: tuple[str, tuple[int | None, ...] | int],
 ) -> np.ndarray:
-    where = f"{path}: {key}"
     try:
         with archive.open(member) as stream:
-            shape, dtype = _read_header(stream)
-            _check_header(shape, dtype, where, key)
-        if member.file_size > _MAX_BYTES:
-            raise DataError(f"{where}: expected at most {_MAX_BYTES} bytes, got {member.file_size}")
-        with archive.open(member) as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-            # reads to the end, where zipfile compares the checksum
-            if stream.read(1):
+            shape, dtype, is_fortran = _parse_header(*_read_header(stream))
+            _check_header(shape, dtype, where, *wanted)
+            if member.file_size > _MAX_BYTES:
+                raise DataError(
+                    f"{where}: expected at most {_MAX_BYTES} bytes, got {member.file_size}"
+                )
+            num_bytes = math.prod(shape) * dtype.itemsize
+            # one byte more than there should be; reading to the end compares the checksum
+            content = stream.read(num_bytes + 1)
+            if len(content) < num_bytes:
+                raise EOFError(f"{len(content)} of {num_bytes} bytes")
+            if len(content) > num_bytes or stream.read(1):
                 raise DataError(f"{where}: expected the end of the array, got more bytes")
+            flat = np.frombuffer(content, dtype)
+            array = flat.reshape(shape, order="F" if is_fortran else "C")
+            return _as_text(array, where) if dtype.kind in "SU" else array
     except DataError:
         raise
     except (*_READ_ERRORS, *_UNSUPPORTED) as error:
         raise DataError(
             f"{where}: expected a whole array, got {type(error).__name__}: {error}"
         ) from None
-    return _as_text(array, where) if key == "structure" else array
 
 
-def _read_header(stream: BinaryIO | Any) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(stream: BinaryIO | Any) -> tuple[tuple[int, int], bytes]:
+    """Returns the version of the format and the header, its length in front, unparsed."""
     version = np.lib.format.read_magic(stream)
+    length = stream.read(2 if version == (1, 0) else 4)
+    num_bytes = int.from_bytes(length, "little")
+    if num_bytes > _MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {num_bytes} bytes, more than {_MAX_HEADER_BYTES}")
+    return version, length + stream.read(num_bytes)
+
+
+# parsing is by Python's own syntax tree and takes longer than the rest; all files have the same few
+@lru_cache(maxsize=256)
+def _parse_header(
+    version: tuple[int, int], header: bytes
+) -> tuple[tuple[int, ...], np.dtype, bool]:
     read = np.lib.format.read_array_header_1_0
     if version != (1, 0):
         read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+    shape, is_fortran, dtype = read(io.BytesIO(header))
+    return shape, dtype, is_fortran
 
 
-def _check_header(shape: tuple[int, ...], dtype: np.dtype, where: str, key: str) -> None:
-    kinds, wanted = _SHAPES[key]
+def _check_header(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    where: str,
+    kinds: str,
+    wanted: tuple[int | None, ...] | int,
+) -> None:
     if dtype.hasobject:
         raise DataError(f"{where}: an object array, which only unpickling could read; refused")
     is_kind = dtype == np.uint8 if kinds == "u1" else dtype.kind in kinds
-    fits = len(shape) == len(wanted) and all(
-        n == m if m is not None else 0 < n <= _MAX_LENGTH
-        for n, m in zip(shape, wanted, strict=True)
-    )
+    if isinstance(wanted, int):
+        fits = math.prod(shape) == wanted
+    else:
+        fits = len(shape) == len(wanted) and all(
+            n == m if m is not None else 0 < n <= _MAX_LENGTH
+            for n, m in zip(shape, wanted, strict=True)
+        )
     if not is_kind or not fits or math.prod(shape) * dtype.itemsize > _MAX_BYTES:
-        named = {"u1": "uint8", "iu": "whole numbers", "SU": "text"}[kinds]
+        named = {"u1": "uint8", "iu": "whole numbers", "iufb": "numbers", "SU": "text"}[kinds]
         raise DataError(f"{where}: expected {named} of shape {wanted}, got {dtype} of {shape}")
 
 
 def _as_text(array: np.ndarray, where: str) -> np.ndarray:
-    if array.dtype.kind == "U":
-        return array
     try:
-        return np.char.decode(array, "ascii")
-    except UnicodeDecodeError as error:
+        if array.dtype.kind == "S":
+            return np.char.decode(array, "ascii")
+        # what is no character is found when it is read
+        array.tolist()
+        return array
+    except ValueError as error:
         raise DataError(f"{where}: expected ASCII, got {error}") from None
 
 

@@ -7,6 +7,7 @@ texts; the answer is a letter then), `accepted`, `answer_kind`, `perception`, `c
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
@@ -121,8 +122,11 @@ def _plain_answers(answer: str, kind: AnswerKind) -> list[str]:
 def image_problem(raw: bytes, where: str) -> str | None:
     """Returns why encoded bytes cannot be read as an image; None where they can."""
     try:
-        decode_image(raw, where)
-    except (DataError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            # Pillow decodes up to twice its own limit and only warns
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            decode_image(raw, where)
+    except (DataError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return str(error)
     return None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import random
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from rl_avr.contracts import Annotation, Component, Entity, Panel, Puzzle, Rule, Scene
 from rl_avr.errors import DataError, PuzzleError
-from rl_avr.puzzles import raven_format
+from rl_avr.puzzles import raven_format, raven_npz, raven_xml
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.grammar import CONFIGURATIONS
 from rl_avr.puzzles.raven_format import iter_raven, raven_name, read_raven, write_raven
@@ -110,6 +111,16 @@ def test_leaks_reach_no_puzzle(originals, tmp_path):
         assert read_raven(npz)[0] == expected
     change(npz, predict=None)
     assert read_raven(npz)[0] == expected
+
+
+def test_quick_checks_and_plain_panels_read_the_same(original_items, monkeypatch):
+    """The fast paths against the slow ones: fewer arrays, one picture, no nodes."""
+    problems = [(path, puzzle) for path, puzzle, _ in original_items()][::7]
+    for path, puzzle in problems:
+        assert read_raven(path, checks="quick")[0] == puzzle
+    monkeypatch.setattr(raven_xml, "_plain_panel", lambda panel, grammar: None)
+    for path, puzzle in problems:
+        assert read_raven(path, checks="quick")[0] == puzzle
 
 
 # --- written files
@@ -402,6 +413,8 @@ def test_a_missing_key_is_named(problem, key):
         ("structure", np.array(["Scene"] * 65), "structure: expected text"),
         ("structure", np.array([b"\xff"]), "structure: expected ASCII"),
         ("structure", np.arange(8), "structure: expected text"),
+        ("structure", np.array(["", ""]), "structure: expected"),
+        ("structure", np.full(4, 0x7FFFFFFF, np.uint32).view("<U2"), "structure: expected"),
         ("structure", np.array(["a", None], object), "structure: an object array"),
     ],
 )
@@ -483,6 +496,13 @@ def test_a_pickle_is_never_loaded(problem):
     change(problem, image=np.array([Bomb()] * 16, object))
     with pytest.raises(DataError, match="image: an object array"):
         read_raven(problem)
+
+
+def test_a_pipe_is_not_waited_for(problem):
+    problem.unlink()
+    os.mkfifo(problem)
+    with pytest.raises(DataError, match="bytes of a file"):
+        raven_npz.read_arrays(problem)
 
 
 def test_an_encrypted_member_is_refused(problem):
@@ -617,6 +637,33 @@ def test_rules_that_agree_with_the_flags_but_not_the_panels_are_refused(problem)
     message = r"Rule_Group\[0\]: the panels do not obey \('Progression', 'Type'\)"
     with pytest.raises(DataError, match=message):
         read_raven(problem)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<Panel><Struct", "<Panel><!-- a note --><Struct"),
+        ("</Layout>", "<Note /></Layout>"),
+        ("</Component>", "<Note /></Component>"),
+        ("</Panel>", "words</Panel>"),
+        ('Type="2"', 'Mood="9" Type="2"'),
+    ],
+)
+def test_what_means_nothing_changes_nothing(problem, old, new):
+    expected = read_raven(problem)[0]
+    replace_in_xml(problem, old, new)
+    assert read_raven(problem)[0] == expected
+
+
+def test_quick_checks_find_other_pictures_and_another_answer(problem, puzzle):
+    read_raven(problem, checks="quick")
+    pixels = arrays_of(problem)["image"]
+    change(problem, image=np.roll(pixels, 1, axis=0))
+    with pytest.raises(DataError, match="expected the panels that the XML describes"):
+        read_raven(problem, checks="quick")
+    change(problem, image=pixels, meta_matrix=np.zeros((8, 9), np.uint8))
+    with pytest.raises(DataError, match="meta_matrix: expected"):
+        read_raven(problem, checks="quick")
 
 
 # --- names and folders
