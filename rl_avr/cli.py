@@ -82,9 +82,14 @@ def run_data_export(folder: Path, out: Path, split: str | None) -> None:
 
 
 def run_eval(settings: EvalSettings) -> None:
-    """Measures a policy."""
-    from rl_avr.evaluation.runner import evaluate
+    """Measures a policy, or says what it would ask."""
+    from rl_avr.evaluation.runner import describe_evaluation, evaluate
 
+    if settings.eval.is_dry_run:
+        seed = settings.run.seed
+        print(describe_evaluation(settings.data, settings.rewards, settings.eval, seed))
+        return
+    save_resolved(settings, settings.run.dir)
     evaluate(
         run=settings.run,
         policy=settings.policy,
@@ -93,6 +98,36 @@ def run_eval(settings: EvalSettings) -> None:
         rewards=settings.rewards,
         config=settings.eval,
     )
+
+
+def run_eval_compare(folders: list[Path], markdown: Path | None) -> None:
+    """Compares finished evaluations."""
+    from rl_avr.evaluation.comparing import compare_runs
+
+    print(compare_runs(folders, markdown))
+
+
+def run_eval_export(folder: Path, out: Path) -> None:
+    """Writes an evaluation as another suite's samples."""
+    from rl_avr.evaluation.exporting import export_samples
+
+    print(export_samples(folder, out))
+
+
+def run_eval_export_task(
+    benchmark: str, path: Path, out: Path, limit: int, max_new_tokens: int
+) -> None:
+    """Writes a benchmark as another suite's task."""
+    from rl_avr.evaluation.exporting import export_task
+
+    print(export_task(benchmark, path, out, limit, max_new_tokens))
+
+
+def run_eval_show(folder: Path, num: int, chains: int, out: Path | None) -> None:
+    """Writes the page on which an evaluation is browsed."""
+    from rl_avr.pipeline.eval_show import write_browser
+
+    print(f"written: {write_browser(folder, num, chains, out)}")
 
 
 def run_rollout(settings: RolloutSettings) -> None:
@@ -148,11 +183,12 @@ def run_ablate(settings: AblateSettings) -> None:
         run_ablation(settings)
 
 
-def run_report(folder: Path) -> None:
-    """Writes the report of a run's folder."""
-    from rl_avr.pipeline.report import write_report
+def run_report(folders: list[Path], out: Path | None, markdown: Path | None) -> None:
+    """Writes the report of a run, or of several side by side."""
+    from rl_avr.pipeline.report_runs import write_reports
 
-    write_report(folder)
+    for path in write_reports(folders, out, markdown):
+        print(f"written: {path}")
 
 
 @dataclass(frozen=True)
@@ -259,7 +295,62 @@ COMMANDS: dict[str, Command] = {
         flags={"dry-run": ("dry_run.is_on", "true")},
         saves_config=False,
     ),
-    "eval": Command("Measure a policy on held-out puzzles.", EvalSettings, run_eval),
+    "eval": Command(
+        "Measure a policy on puzzles or a benchmark; goes on where it was stopped.",
+        EvalSettings,
+        run_eval,
+        flags={"dry-run": ("eval.is_dry_run", "true")},
+        saves_config=False,
+    ),
+    "eval compare": Command(
+        "Compare finished evaluations of the same problems with the first, by paired tests.",
+        None,
+        run_eval_compare,
+        arguments={
+            "folders": {"type": Path, "nargs": "+", "help": "run.dir of each, baseline first"},
+            "--markdown": {"type": Path, "metavar": "FILE", "help": "write the table there too"},
+        },
+    ),
+    "eval export": Command(
+        "Write an evaluation's greedy chains in the layout of lmms-eval's samples.",
+        None,
+        run_eval_export,
+        arguments={
+            "folder": {"type": Path, "help": "run.dir of the evaluation"},
+            "--out": {"type": Path, "required": True, "help": "file to write, JSONL"},
+        },
+    ),
+    "eval export-task": Command(
+        "Write a benchmark as a task that lmms-eval runs from local files.",
+        None,
+        run_eval_export_task,
+        arguments={
+            "benchmark": {"help": "whose problems, as in eval.benchmark"},
+            "path": {"type": Path, "help": "where its files lie"},
+            "--out": {"type": Path, "required": True, "help": "folder of the task"},
+            "--limit": {"type": int, "default": 0, "help": "how many problems; default: all"},
+            "--max-new-tokens": {
+                "type": int,
+                "default": 512,
+                "help": "most tokens of an answer; default: 512",
+            },
+        },
+    ),
+    "eval show": Command(
+        "Write a page on which one browses an evaluation's problems and chains by what failed.",
+        None,
+        run_eval_show,
+        arguments={
+            "folder": {"type": Path, "help": "folder of the evaluation"},
+            "--num": {"type": int, "default": 200, "help": "how many problems; default: 200"},
+            "--chains": {
+                "type": int,
+                "default": 4,
+                "help": "sampled chains of each; default: 4",
+            },
+            "--out": {"type": Path, "help": "the page; default: FOLDER/browse.html"},
+        },
+    ),
     "rollout": Command(
         "Sample and grade chains for a whole set; goes on where it was stopped.",
         RolloutSettings,
@@ -351,10 +442,14 @@ COMMANDS: dict[str, Command] = {
         saves_config=False,
     ),
     "report": Command(
-        "Write the report of a run.",
+        "Write the report of a run, or of several side by side, the first one the baseline.",
         None,
         run_report,
-        arguments={"folder": {"type": Path, "help": "folder of the run"}},
+        arguments={
+            "folders": {"type": Path, "nargs": "+", "help": "run.dir of each"},
+            "--out": {"type": Path, "help": "the page; default, for one run: FOLDER/report.html"},
+            "--markdown": {"type": Path, "metavar": "FILE", "help": "write the tables there too"},
+        },
     ),
 }
 
@@ -368,7 +463,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on bad input, 130 after an interrupt.
     """
-    words_given = list(sys.argv[1:] if argv is None else argv)
+    words_given = _joined(list(sys.argv[1:] if argv is None else argv))
     name = words_given[0] if words_given else ""
     end_with_parent_if_asked()
     try:
@@ -386,6 +481,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def _joined(words_given: list[str]) -> list[str]:
+    """Returns the words with the two of a command that extends another, `eval show`, as one."""
+    name = " ".join(words_given[:2])
+    is_longer = name in COMMANDS and words_given[0] in COMMANDS
+    return [name, *words_given[2:]] if is_longer else words_given
 
 
 def _check_group(words_given: Sequence[str]) -> None:
@@ -462,6 +564,8 @@ def _parser() -> argparse.ArgumentParser:
     groups = {}
     for name, command in COMMANDS.items():
         group, _, last = name.rpartition(" ")
+        if group in COMMANDS:
+            group, last = "", name
         if group and group not in groups:
             sub = commands.add_parser(group, help=GROUPS[group], description=GROUPS[group])
             groups[group] = sub.add_subparsers(required=True, metavar="COMMAND")

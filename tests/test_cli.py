@@ -35,13 +35,18 @@ TARGETS = {
     "grpo": ("rl_avr.training.grpo", "train_grpo"),
     "grpo --dry-run": ("rl_avr.pipeline.grpo_dry_run", "dry_run"),
     "eval": ("rl_avr.evaluation.runner", "evaluate"),
+    "eval --dry-run": ("rl_avr.evaluation.runner", "describe_evaluation"),
+    "eval compare": ("rl_avr.evaluation.comparing", "compare_runs"),
+    "eval export": ("rl_avr.evaluation.exporting", "export_samples"),
+    "eval export-task": ("rl_avr.evaluation.exporting", "export_task"),
+    "eval show": ("rl_avr.pipeline.eval_show", "write_browser"),
     "rollout": ("rl_avr.pipeline.rollout", "make_rollouts"),
     "rollout --dry-run": ("rl_avr.pipeline.rollout", "describe_rollouts"),
     "rewards score": ("rl_avr.pipeline.rewards_score", "score_rollouts"),
     "rewards explain": ("rl_avr.pipeline.rewards_explain", "explain_completion"),
     "the arguments of rewards explain": ("rl_avr.pipeline.rewards_explain", "Asked"),
     "export": ("rl_avr.modeling.adapters", "export_merged"),
-    "report": ("rl_avr.pipeline.report", "write_report"),
+    "report": ("rl_avr.pipeline.report_runs", "write_reports"),
 }
 
 
@@ -51,8 +56,9 @@ def calls(monkeypatch, tmp_path):
     seen: list[tuple[str, tuple, dict]] = []
 
     def fake(name):
-        # a made set is counted, a shown one has files
-        result = {"make_data": {"train": 5}, "show_data": ("page", "sheet")}.get(name)
+        # a made set is counted, a shown one has files, and so has a report
+        results = {"make_data": {"train": 5}, "show_data": ("page", "sheet")}
+        result = (results | {"write_reports": ("page",)}).get(name)
 
         def called(*args, **kwargs):
             seen.append((name, args, kwargs))
@@ -74,7 +80,9 @@ def test_every_subcommand_has_one_row():
     data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
     rewards = ["rewards score", "rewards explain"]
     assert list(COMMANDS) == [
-        *("demo", *data, "sft", "grpo", "eval", "rollout", "serve-rollouts", *rewards),
+        *("demo", *data, "sft", "grpo", "eval", "eval compare"),
+        *("eval export", "eval export-task", "eval show"),
+        *("rollout", "serve-rollouts", *rewards),
         *("export", "ablate warm-start", "report"),
     ]
     assert all(command.help.endswith(".") for command in COMMANDS.values())
@@ -146,10 +154,27 @@ def test_data_eval_report_and_demo_reach_their_functions(calls, tmp_path):
     assert data[0] == "make_data" and data[1][1].num_train == 5
     assert set(evaluation[2]) == {"run", "policy", "data", "rollouts", "rewards", "config"}
     assert evaluation[2]["config"].num_samples == 3
-    assert report == ("write_report", (Path("runs/x"),), {})
+    assert report == ("write_reports", ([Path("runs/x")], None, None), {})
     assert isinstance(demo[1][0], DemoSettings) and demo[1][0].run.seed == 4
     assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()
     assert not (tmp_path / "runs" / "x").exists()
+
+
+def test_the_other_commands_of_eval_leave_no_folder(calls, tmp_path):
+    assert main(["eval", "--dry-run", "--run.dir", "out", "--eval.num_puzzles", "7"]) == 0
+    assert main(["eval", "compare", "a", "b", "--markdown", "c.md"]) == 0
+    dry, compared = calls[:2]
+    assert dry[0] == "describe_evaluation" and dry[1][2].num_puzzles == 7
+    assert compared == ("compare_runs", ([Path("a"), Path("b")], Path("c.md")), {})
+    assert main(["eval", "export", "a", "--out", "b"]) == 0
+    assert main(["eval", "export-task", "raven", "a", "--out", "b", "--limit", "3"]) == 0
+    assert calls[2:] == [
+        ("export_samples", (Path("a"), Path("b")), {}),
+        ("export_task", ("raven", Path("a"), Path("b"), 3, 512), {}),
+    ]
+    assert not (tmp_path / "out").exists()
+    assert main(["eval", "--run.dir", "out"]) == 0
+    assert (tmp_path / "out" / "config.yaml").is_file()
 
 
 def test_the_data_commands_reach_their_functions(calls, capsys):
@@ -273,9 +298,17 @@ def test_bad_input_ends_with_2_and_one_line(calls, capsys, line, expected):
     assert calls == []
 
 
-def test_report_takes_nothing_but_a_folder(calls, capsys):
+def test_eval_show_is_a_command_beside_eval(calls, capsys):
+    assert main(["eval", "show", "runs/x", "--num", "3", "--out", "p.html"]) == 0
+    assert calls == [("write_browser", (Path("runs/x"), 3, 4, Path("p.html")), {})]
+    assert main(["eval", "show", "runs/x", "--a", "1"]) == 2
+    assert "rl-avr eval show: error: command line: expected folder" in capsys.readouterr().err
+
+
+def test_report_takes_nothing_but_its_arguments(calls, capsys):
     assert main(["report", "runs/x", "--a", "1"]) == 2
-    assert "rl-avr report: error: command line: expected folder alone" in capsys.readouterr().err
+    expected = "rl-avr report: error: command line: expected folders, --out, --markdown alone"
+    assert expected in capsys.readouterr().err
     assert calls == []
 
 

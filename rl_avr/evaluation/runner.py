@@ -1,41 +1,91 @@
-"""Measures a policy on puzzles: greedy, sampled, majority and perception.
+"""Measures a policy on problems: greedy, sampled, majority, perception, and by probes.
 
-    greedy       the one chain at temperature 0 chooses rightly
-    pass@1       share of the k sampled chains of a puzzle that choose rightly
-    majority@k   the letter that most of the k chains choose is right
-    perception   share of the context's attributes that a sampled chain reads rightly
+    problems -> engine -> problems.jsonl (a row a problem) -> eval.json
 
-Each is one number per puzzle; the table shows its mean over puzzles with a bootstrap
-interval over puzzles.
+`breakdown` says what the metrics are. A run that was killed goes on where it was stopped.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from rewards.config import RewardConfig
-from rewards.parts.perception import perception_accuracy
-from rl_avr.collector import Collector
-from rl_avr.contracts import GradedGroup, Prompt
+from rl_avr.chat import decode_image
+from rl_avr.difficulty_record import write_json
+from rl_avr.errors import DataError, RolloutError
+from rl_avr.evaluation.asking import Answered, Asker, Phases
+from rl_avr.evaluation.benchmarks.raven import rule_tags
+from rl_avr.evaluation.breakdown import columns, status_counts, summary
+from rl_avr.evaluation.cache import CachedEngine
 from rl_avr.evaluation.config import EvalConfig
-from rl_avr.evaluation.metrics import bootstrap_mean, majority_vote
+from rl_avr.evaluation.endpoint import EndpointEngine
+from rl_avr.evaluation.loaders import load_problems
+from rl_avr.evaluation.probes import probed
+from rl_avr.evaluation.problems import Problem, Refused
+from rl_avr.evaluation.readings import base_rows, probe_readings
+from rl_avr.evaluation.results import CHAINS, append, begin, put_in_order, read_rows
+from rl_avr.evaluation.rows import ProblemRow
 from rl_avr.modeling.config import PolicyConfig
+from rl_avr.modeling.digest import policy_digest
 from rl_avr.modeling.loading import load_processor
 from rl_avr.reporting.tables import results_table
 from rl_avr.training.config import DataConfig, RunConfig
 from rl_avr.training.puzzle_data import read_prompts
+from rl_avr.training.puzzle_files import kind_of
 from rl_avr.training.run_folder import prepare_run
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from rollouts.engines import make_engine
-from rollouts.recorder import append_groups
 
-_PUZZLES_PER_BATCH = 50
+_NUM_SHOWN = 3
+_NUM_NAMED = 5
+
+
+def load_engine(
+    run: RunConfig, policy: PolicyConfig, rollouts: RolloutConfig, config: EvalConfig
+) -> Engine:
+    """Returns the engine that the settings name, with the policy in it.
+
+    Raises:
+        ConfigError: a policy or adapters that cannot be loaded.
+        RolloutError: the engine cannot be loaded.
+    """
+    if config.endpoint.url:
+        return EndpointEngine(config.endpoint)
+    path = policy.path
+    if config.adapter:
+        from rl_avr.modeling.adapters import export_merged
+
+        path = str(Path(run.dir) / "merged")
+        shutil.rmtree(path, ignore_errors=True)
+        export_merged(policy.path, config.adapter, path, policy.dtype)
+    return make_engine(rollouts, path, policy.dtype, load_processor(path), run.seed)
+
+
+def policy_key(
+    policy: PolicyConfig, rollouts: RolloutConfig, config: EvalConfig
+) -> dict[str, list[str | int]]:
+    """Returns what tells policies apart whose chains may differ: files, adapters, endpoint, …"""
+    if config.endpoint.url:
+        return {"endpoint": [config.endpoint.url, config.endpoint.model]}
+    paths = [policy.path, *([config.adapter] if config.adapter else [])]
+    return {
+        "policy": [policy_digest(Path(path)) or path if path else "" for path in paths],
+        "engine": [rollouts.engine, policy.dtype, rollouts.max_model_len],
+    }
+
+
+def policy_name(policy: PolicyConfig, config: EvalConfig) -> str:
+    """Returns who is asked: a folder or hub name, that of adapters, or a model's at an endpoint."""
+    return config.endpoint.model or config.adapter or policy.path
 
 
 def evaluate(
@@ -46,91 +96,246 @@ def evaluate(
     rollouts: RolloutConfig,
     rewards: RewardConfig,
     config: EvalConfig,
+    make: Callable[[RunConfig, PolicyConfig, RolloutConfig, EvalConfig], Engine] = load_engine,
 ) -> dict[str, Any]:
-    """Measures a policy, prints the table, and writes `eval.json` and the chains.
+    """Measures a policy, prints the table, and writes `eval.json`, rows and chains.
+
+    Args:
+        run: where it is written; `resume` keeps what is there.
+        policy: who is asked.
+        data: the set of puzzles, where `config` names no benchmark.
+        rollouts: how chains are sampled.
+        rewards: how they are graded.
+        config: what is measured.
+        make: makes the engine; it is not called where nothing is left to ask.
 
     Returns:
-        `{"metrics": {name: interval}, "per_puzzle": {name: [value, …]}}`.
+        What `eval.json` holds: `{"metrics": {name: interval}, "per_puzzle": {name: [value, …]}}`
+        of the problems themselves, readings of probes, refused files, seconds by phase.
 
     Raises:
         ConfigError: a policy that cannot be loaded.
         DataError: a data set that cannot be read.
-        RolloutError: the engine failed.
+        RolloutError: the engine failed, or too many problems did.
     """
-    folder = prepare_run(run)
-    limit = config.num_puzzles or data.num_puzzles
-    prompts = read_prompts(replace(data, num_puzzles=limit), answer_form=rewards.answer_form)
-    processor = load_processor(policy.path)
-    with make_engine(rollouts, policy.path, policy.dtype, processor, run.seed) as engine:
-        values = measure(engine, prompts, rollouts, rewards, config, run.seed, folder)
-    metrics = summarize_values(values, config, run.seed)
-    result = {
-        "policy": policy.path,
-        "metrics": metrics,
-        "per_puzzle": {name: column.tolist() for name, column in values.items()},
-    }
-    partial = folder / "eval.json.partial"
-    partial.write_text(json.dumps(result) + "\n")
-    partial.rename(folder / "eval.json")
-    print(results_table({Path(policy.path).name: metrics}))
+    phases = Phases()
+    with phases("loading"):
+        folder = prepare_run(run)
+        problems, refused = asked_problems(data, rewards, config, run.seed)
+        asked = what_decides(run, policy, data, rollouts, rewards, config)
+        done = begin(folder, asked, problems, run.resume)
+    there = {row.prompt_id for row in done}
+    left = [problem for problem in problems if problem.prompt.prompt_id not in there]
+    if left:
+
+        def load() -> Engine:
+            with phases("loading"):
+                return make(run, policy, rollouts, config)
+
+        key = json.dumps(policy_key(policy, rollouts, config))
+        cached = CachedEngine(load, Path(config.cache), key) if config.cache else load()
+        with (
+            cached as engine,
+            Asker(engine, rollouts, rewards, config.num_samples, run.seed, phases) as asker,
+        ):
+            ask_rest(asker, left, folder, config, len(done))
+    with phases("statistics"):
+        put_in_order(folder, [problem.prompt.prompt_id for problem in problems])
+        rows = read_rows(folder)
+        result = {"policy": policy_name(policy, config), **measured(rows, config, run.seed)}
+    result |= {"refused": [vars(one) for one in refused], "seconds": phases.seconds}
+    write_json(folder / "eval.json", result)
+    print(described(result, rows, Path(policy_name(policy, config)).name))
+    print(phases.line())
     return result
 
 
-def measure(
-    engine: Engine,
-    prompts: list[Prompt],
+def asked_problems(
+    data: DataConfig, rewards: RewardConfig, config: EvalConfig, seed: int
+) -> tuple[list[Problem], list[Refused]]:
+    """Returns the problems with what the probes make of them, and what cannot be used.
+
+    Raises:
+        DataError: the data cannot be read, an id stands twice, or no problem can be used.
+    """
+    kept: list[Problem] = []
+    refused: list[Refused] = []
+
+    def usable(found: Iterable[Problem | Refused]) -> list[Problem]:
+        refused.extend(one for one in found if isinstance(one, Refused))
+        return [one for one in found if isinstance(one, Problem)]
+
+    problems = usable(list(_problems(data, rewards, config)))
+    kept = usable(list(probed(problems, config.probes, seed)))
+    counts = Counter(one.prompt.prompt_id for one in kept)
+    twice = [name for name, num in counts.items() if num > 1]
+    if twice or not kept:
+        raise DataError(
+            f"{config.path or data.path}: "
+            + (f"prompt {twice[0]} is there twice; " if twice else "no problem can be used; ")
+            + (f"the first refused: {refused[0].reason}; " if refused else "")
+            + "expected problems, every id once"
+        )
+    return kept, refused
+
+
+def _problems(
+    data: DataConfig, rewards: RewardConfig, config: EvalConfig
+) -> Iterable[Problem | Refused]:
+    if config.benchmark:
+        limit = config.num_puzzles or config.load.limit
+        load = replace(config.load, limit=limit, answer_form=rewards.answer_form)
+        return load_problems(config.benchmark, Path(config.path), load)
+    limit = config.num_puzzles or data.num_puzzles
+    prompts = read_prompts(replace(data, num_puzzles=limit), answer_form=rewards.answer_form)
+    return [Problem(prompt, _tags(prompt.puzzle, data)) for prompt in prompts]
+
+
+def _tags(puzzle: Any, data: DataConfig) -> tuple[tuple[str, str], ...]:
+    return (
+        ("benchmark", "data"),
+        ("split", data.split),
+        ("configuration", puzzle.configuration),
+        ("pattern", kind_of(puzzle)),
+        *rule_tags([(rule.kind, rule.attribute) for rule in puzzle.rules]),
+        ("difficulty", f"{puzzle.difficulty:g}"),
+    )
+
+
+def what_decides(
+    run: RunConfig,
+    policy: PolicyConfig,
+    data: DataConfig,
     rollouts: RolloutConfig,
     rewards: RewardConfig,
     config: EvalConfig,
-    seed: int,
-    folder: Path,
-) -> dict[str, np.ndarray]:
-    """Returns metric -> one value per puzzle, and records the chains in the folder."""
-    for name in ("greedy", "sampled"):
-        (folder / f"{name}.jsonl").unlink(missing_ok=True)
-    sampling, limit = rollouts.sampling, rollouts.max_truncated_share
-    greedy = Collector(engine, replace(sampling, temperature=0.0), rewards, seed, limit)
-    sampled = Collector(engine, sampling, rewards, seed, limit)
-    columns: dict[str, list[float]] = {}
-    bar = tqdm(total=len(prompts) * (1 + config.num_samples), desc="evaluation", unit="chain")
-    passes = (("greedy", greedy, 1), ("sampled", sampled, config.num_samples))
-    with greedy, sampled:
-        for name, collector, num in passes:
-            for group in collector.batches(
-                prompts, num, _PUZZLES_PER_BATCH, "eval", name, on_batch=_counter(bar, num)
-            ):
-                append_groups(folder / f"{name}.jsonl", [group])
-                for metric, value in _puzzle_values(group, name, config.num_samples).items():
-                    columns.setdefault(metric, []).append(value)
-    bar.close()
-    return {name: np.array(column) for name, column in columns.items()}
+) -> dict[str, Any]:
+    """Returns, as plain JSON values, all that decides a row but the problem itself."""
+    found = {
+        "seed": run.seed,
+        "policy": policy_key(policy, rollouts, config),
+        "sampling": asdict(rollouts.sampling),
+        "rewards": asdict(rewards),
+        "num_samples": config.num_samples,
+        "source": [config.benchmark, config.path, data.path],
+        "shown": [*(str(value) for key, value in vars(config.load).items() if key != "limit")],
+    }
+    return json.loads(json.dumps(found))
 
 
-def summarize_values(
-    values: dict[str, np.ndarray], config: EvalConfig, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Returns metric -> value, low, high and n of its mean over puzzles."""
+def ask_rest(
+    asker: Asker, problems: Sequence[Problem], folder: Path, config: EvalConfig, num_done: int = 0
+) -> None:
+    """Asks problems batch by batch and appends rows and chains.
+
+    Failures are written once a problem behind them, or the end, shows that the policy answers.
+
+    Raises:
+        RolloutError: `config.max_failures` problems failed one behind the other.
+    """
+    failures: list[Answered] = []
+    with (
+        tqdm(
+            total=num_done + len(problems), initial=num_done, desc="evaluation", unit="problem"
+        ) as bar,
+        logging_redirect_tqdm(),
+    ):
+        for start in range(0, len(problems), config.batch_size):
+            batch = problems[start : start + config.batch_size]
+            failures = _written([*failures, *asker.ask(batch)], folder, config.max_failures)
+            bar.update(len(batch))
+    _append(failures, folder)
+
+
+def _written(answered: list[Answered], folder: Path, max_failures: int) -> list[Answered]:
+    """Appends all but the failures at the end, and returns those."""
+    num = len(answered)
+    while num and answered[num - 1].row.error is not None:
+        num -= 1
+    _append(answered[:num], folder)
+    failures = answered[num:]
+    if len(failures) >= max_failures:
+        raise RolloutError(
+            f"{len(failures)} problems failed one behind the other, eval.max_failures "
+            f"{max_failures}; the last: {failures[-1].row.error}. What was answered before is "
+            "kept; the same command goes on from there"
+        )
+    return failures
+
+
+def _append(answered: Sequence[Answered], folder: Path) -> None:
+    chains = {name: [one.chains[name] for one in answered if name in one.chains] for name in CHAINS}
+    append(folder, [one.row for one in answered], chains)
+
+
+def measured(rows: Sequence[ProblemRow], config: EvalConfig, seed: int) -> dict[str, Any]:
+    """Returns metrics, values by puzzle and readings of probes, ready for JSON."""
+    base = base_rows(rows)
+    found = columns(base, (1, config.num_samples))
+    readings = probe_readings(rows, config, seed)
     return {
-        name: bootstrap_mean(column, config.num_bootstrap, config.confidence, seed).as_dict()
-        for name, column in values.items()
+        "metrics": {name: one.as_dict() for name, one in summary(found, config, seed).items()},
+        "per_puzzle": {
+            name: [None if math.isnan(value) else value for value in column.tolist()]
+            for name, column in found.items()
+        },
+        "readings": [{**vars(one), "value": one.value.as_dict()} for one in readings],
+        "failed": {row.prompt_id: row.error for row in rows if row.error is not None},
     }
 
 
-def _puzzle_values(graded: GradedGroup, name: str, num_samples: int) -> dict[str, float]:
-    puzzle = graded.group.prompt.puzzle
-    right = [score.part("choice") == 1.0 for score in graded.scores]
-    if name == "greedy":
-        return {"greedy": float(right[0])}
-    values = {"pass@1": sum(right) / len(right)}
-    # the words of open answers are no letters that could be counted
-    if puzzle.answer_index is not None:
-        vote = majority_vote([parsed.choice_index for parsed in graded.parsed])
-        values[f"majority@{num_samples}"] = float(vote == puzzle.answer_index)
-    reading = [perception_accuracy(parsed, puzzle) for parsed in graded.parsed]
-    # a puzzle whose state is not known has no perception to measure
-    known = [value for value in reading if value is not None]
-    return values | ({"perception": sum(known) / len(known)} if known else {})
+def described(result: dict[str, Any], rows: Sequence[ProblemRow], name: str) -> str:
+    """Returns the tables of a result, and what went wrong, for a terminal."""
+    lines = [results_table({name: result["metrics"]})]
+    if result["readings"]:
+        lines.append("")
+        lines += [_reading_line(one) for one in result["readings"]]
+    statuses = ", ".join(f"{num} {status}" for status, num in status_counts(rows).items())
+    lines.append(f"\n{len(rows)} problems; chains: {statuses}")
+    refused = [f"{one['where']}: {one['reason']}" for one in result["refused"]]
+    failed = [f"{name}: {error}" for name, error in result["failed"].items()]
+    for what, found in (("refused", refused), ("failed, counted wrong", failed)):
+        if found:
+            more = [f"… and {len(found) - _NUM_NAMED} more"] if len(found) > _NUM_NAMED else []
+            lines.append("\n  ".join([f"{len(found)} {what}:", *found[:_NUM_NAMED], *more]))
+    return "\n".join(lines)
 
 
-def _counter(bar: Any, per_puzzle: int) -> Callable[[int], None]:
-    return lambda done: bar.update(done * per_puzzle)
+def _reading_line(one: dict[str, Any]) -> str:
+    value, low, high = (one["value"][key] for key in ("value", "low", "high"))
+    return f"{one['probe']}, {one['measure']}: {value:.3f} [{low:.3f}, {high:.3f}]: {one['text']}"
+
+
+def describe_evaluation(
+    data: DataConfig, rewards: RewardConfig, config: EvalConfig, seed: int
+) -> str:
+    """Returns the first prompts with the sizes of their images, counts by tag, and the chains.
+
+    Nothing is sampled or written.
+
+    Raises:
+        DataError: a data set that cannot be read.
+    """
+    problems, refused = asked_problems(data, rewards, config, seed)
+    lines = []
+    for problem in problems[:_NUM_SHOWN]:
+        prompt = problem.prompt
+        sizes = [decode_image(raw, prompt.prompt_id).size for raw in prompt.images]
+        named = ", ".join(f"{width} x {height}" for width, height in sizes)
+        lines += [f"{prompt.prompt_id} ({prompt.kind}; images of {named or 'none'} px)"]
+        lines += [f"    {line}" for line in prompt.text.splitlines()]
+    counts: dict[str, Counter[str]] = {}
+    for problem in problems:
+        for tag, value in problem.tags:
+            counts.setdefault(tag, Counter())[value] += 1
+    counts.pop("of", None)
+    for tag, found in counts.items():
+        common = ", ".join(f"{value} {num}" for value, num in found.most_common(12))
+        lines.append(f"{tag}: {common}{', …' if len(found) > 12 else ''}")
+    num = len(problems)
+    lines.append(
+        f"{num} problems, {len(refused)} refused; {num * (1 + config.num_samples)} chains: one "
+        f"greedy and {config.num_samples} sampled of each"
+    )
+    lines += [f"refused: {one.where}: {one.reason}" for one in refused[:_NUM_NAMED]]
+    return "\n".join(lines)

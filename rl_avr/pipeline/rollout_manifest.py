@@ -16,14 +16,12 @@ from typing import Any
 from rl_avr.contracts import Prompt
 from rl_avr.difficulty_record import write_json
 from rl_avr.errors import DataError
+from rl_avr.modeling.digest import policy_digest
 from rl_avr.settings import RolloutSettings, settings_keys
 
 _NAME = "asked.json"
 _FIXED = ("run.seed", "policy.", "data.", "rollouts.sampling.", "rewards.", "rollout.num_gen")
 _FREE = ("data.num_puzzles",)
-_POLICY_FILES = (".json", ".jinja", ".safetensors", ".bin", ".txt", ".model")
-_NUM_BLOCKS = 64
-_BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -125,25 +123,4 @@ def prompts_digest(prompts: Sequence[Prompt]) -> str:
         for part in (*(text.encode("utf-8", "surrogatepass") for text in texts), *prompt.images):
             digest.update(f"{len(part)}:".encode())
             digest.update(part)
-    return digest.hexdigest()
-
-
-def policy_digest(path: Path) -> str:
-    """Returns a hash of a policy's files, of large ones of evenly spread blocks; "" for no folder.
-
-    A policy that was trained further in the same folder has another one.
-    """
-    if not path.is_dir():
-        return ""
-    digest = blake2b(digest_size=16)
-    for file in sorted(path.iterdir()):
-        if file.suffix not in _POLICY_FILES or not file.is_file():
-            continue
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}:".encode())
-        stride = max(_BLOCK_BYTES, size // _NUM_BLOCKS)
-        with file.open("rb") as stream:
-            for start in range(0, size, stride):
-                stream.seek(start)
-                digest.update(stream.read(_BLOCK_BYTES))
     return digest.hexdigest()

@@ -32,6 +32,7 @@ from rl_avr.reporting.tables import Results, is_number, metric_names, policy_nam
 
 Row = Mapping[str, Any]
 FigureFormat = Literal["svg", "png"]
+Dashes = Literal[":", "--", "-."]
 
 CHANCE = 1 / 8
 """Share of right answers of a policy that draws one of the eight choices blindly."""
@@ -41,6 +42,8 @@ _DASHES = ("-", "--", "-.", ":", "-")
 _BARS = (("#B5D3E7", "//"), ("#0072B2", ""), ("#E69F00", ".."), ("#009E73", "xx"))
 _WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
 _PNG_DPI = 160
+_MOST_IN_A_LINE = 4
+"""Names of metrics that fit side by side under the bars."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rl_avr",
     "font.size": 10,
@@ -111,10 +114,20 @@ def entropy_curve(rows: Sequence[Row], fmt: FigureFormat = "svg") -> bytes | Non
     return _lines(rows, {ENTROPY: "entropy"}, "entropy, nats per token", fmt)
 
 
-def accuracy_bars(results: Results, fmt: FigureFormat = "svg") -> bytes | None:
+def accuracy_bars(
+    results: Results,
+    fmt: FigureFormat = "svg",
+    chance: float | None = CHANCE,
+    references: Sequence[tuple[str, float]] = (),
+) -> bytes | None:
     """Draws every metric of every policy as a bar with its interval, in percent.
 
-    A dotted line marks blind guessing under the metrics that count right answers.
+    Args:
+        results: what was measured.
+        fmt: of the figure.
+        chance: share that blind guessing gets right, a dotted line under the metrics that count
+            right answers; None draws none.
+        references: name and share of others on the same problems, a line each there.
     """
     metrics, policies = metric_names(results), policy_names(results)
     if not any(is_number(_field(results, p, m, "value")) for p in policies for m in metrics):
@@ -126,17 +139,30 @@ def accuracy_bars(results: Results, fmt: FigureFormat = "svg") -> bytes | None:
         for index, policy in enumerate(policies):
             centres = np.arange(len(metrics)) + (index - (len(policies) - 1) / 2) * width
             _draw_bars(axes, results, policy, centres, width, _BARS[index % len(_BARS)])
-        counting = [i for i, name in enumerate(metrics) if name != "perception"]
-        if counting:
-            left, right = [i - 0.45 for i in counting], [i + 0.45 for i in counting]
-            heights = [100 * CHANCE] * len(counting)
-            axes.hlines(heights, left, right, "#000000", linestyles=":", label="guessing")
-        axes.set_xticks(np.arange(len(metrics)), metrics)
+        if chance is not None:
+            _draw_level(axes, metrics, chance, ":", "guessing")
+        for index, (who, share) in enumerate(references):
+            dashes: Dashes = "-." if index % 2 else "--"
+            _draw_level(axes, metrics, share, dashes, f"{who}, {share:.0%}")
+        is_crowded = len(metrics) > _MOST_IN_A_LINE
+        names = [name.replace("@", "\n@") if is_crowded else name for name in metrics]
+        axes.set_xticks(np.arange(len(metrics)), names)
         axes.set_ylim(0, 108)
         axes.set_yticks(range(0, 101, 20))
         axes.set_ylabel("percent right")
         _legend(axes)
         return encode(figure, fmt)
+
+
+def _draw_level(
+    axes: Axes, metrics: Sequence[str], share: float, dashes: Dashes, label: str
+) -> None:
+    """Draws a share as a line over the metrics that count right answers."""
+    counting = [i for i, name in enumerate(metrics) if name not in ("perception", "rule")]
+    if counting:
+        left, right = [i - 0.45 for i in counting], [i + 0.45 for i in counting]
+        heights = [100 * share] * len(counting)
+        axes.hlines(heights, left, right, "#000000", linestyles=dashes, label=label)
 
 
 def _draw_bars(

@@ -98,6 +98,15 @@ def test_bars_are_as_high_as_the_value():
     assert ratio == pytest.approx(2.0, rel=0.03)
 
 
+def test_references_and_guessing_are_lines_of_their_own():
+    results = {"warm": {"greedy": {"value": 0.5}, "perception": {"value": 0.5}}}
+    plain = curves.accuracy_bars(results, chance=None).decode()
+    shown = curves.accuracy_bars(results, chance=0.25, references=[("people", 0.8441)]).decode()
+    num_lines = [page.count('id="LineCollection') for page in (plain, shown)]
+    assert num_lines[1] == num_lines[0] + 2
+    assert "people, 84%" in shown and "guessing" in shown and "guessing" not in plain
+
+
 @pytest.mark.parametrize(
     "results",
     [{}, {"warm": {}}, {"difference": {"greedy": {"value": 1.0}}}, {"warm": {"greedy": None}}],
