@@ -380,7 +380,15 @@ def test_close_ends_every_process():
         rewards.score(samples("x"))
 
 
-def test_an_interrupt_ends_every_process():
+@pytest.fixture
+def interruptible():
+    """A shell starts processes in the background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_every_process(interruptible):
     before = workers()
     with own("sleeps") as rewards:
         pids = workers() - before
