@@ -26,7 +26,7 @@ def compare_runs(folders: Sequence[Path], markdown: Path | None = None) -> str:
     Raises:
         DataError: fewer than two runs, a folder without rows, or runs of different problems.
     """
-    names = _names(folders)
+    names = run_names(folders)
     runs = {}
     for name, folder in zip(names, folders, strict=True):
         runs[name] = base_rows(read_rows(folder))
@@ -43,8 +43,12 @@ def compare_runs(folders: Sequence[Path], markdown: Path | None = None) -> str:
     return "\n".join([f"baseline: {names[0]}", *("  ".join(row).rstrip() for row in padded)])
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Returns the folders' last parts, or all of each where two are alike."""
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """Returns the folders' last parts, or all of each where two are alike.
+
+    Raises:
+        DataError: two folders are the same.
+    """
     short = [folder.resolve().name for folder in folders]
     names = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
     if len(set(names)) < len(names):

@@ -11,6 +11,7 @@ import numpy as np
 
 from rl_avr.errors import DataError
 from rl_avr.evaluation.breakdown import by_tag, by_two_tags, columns, num_samples, summary
+from rl_avr.evaluation.comparing import run_names
 from rl_avr.evaluation.comparison import compare
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.evaluation.readings import base_rows, probe_readings
@@ -88,7 +89,9 @@ def write_reports(
         return [write_report(folders[0], out)]
     if len(folders) > 1 and out is None:
         raise DataError("expected --out PAGE for a report of several runs")
-    page = comparison_page([read_run(name, one) for name, one in _named(folders)])
+    page = comparison_page(
+        [read_run(name, one) for name, one in zip(run_names(folders), folders, strict=True)]
+    )
     files = {out or folders[0] / "report.html": render_comparison(page)}
     if markdown:
         files[markdown] = comparison_markdown(page)
@@ -96,14 +99,6 @@ def write_reports(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     return list(files)
-
-
-def _named(folders: Sequence[Path]) -> list[tuple[str, Path]]:
-    short = [folder.resolve().name for folder in folders]
-    names = short if len(set(short)) == len(short) else [str(folder) for folder in folders]
-    if len(set(names)) < len(names):
-        raise DataError(f"expected different folders, got {', '.join(names)}")
-    return list(zip(names, folders, strict=True))
 
 
 def read_run(name: str, folder: Path) -> Run:
