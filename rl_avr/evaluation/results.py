@@ -81,7 +81,7 @@ def append(
 
 
 def read_rows(folder: Path) -> list[ProblemRow]:
-    """Returns the rows of a run's folder; half a line at the end is removed.
+    """Returns the rows of a run's folder; half a line that a run is writing is left out.
 
     Raises:
         DataError: a line that is no row.
@@ -89,8 +89,8 @@ def read_rows(folder: Path) -> list[ProblemRow]:
     path = folder / ROWS
     if not path.is_file():
         return []
-    drop_half_line(path)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # what follows the last line end is empty or half a line
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [ProblemRow.from_json(line, f"{path}, line {n}") for n, line in enumerate(lines, 1)]
 
 

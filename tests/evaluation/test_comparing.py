@@ -37,3 +37,12 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path):
         compare_runs([folders[0], folders[0]])
     with pytest.raises(DataError, match="finished evaluation"):
         compare_runs([folders[0], tmp_path])
+
+
+def test_a_row_that_a_run_is_writing_is_left_to_it(folders):
+    rows = folders[1] / "problems.jsonl"
+    expected = compare_runs(folders)
+    rows.write_text(rows.read_text() + '{"prompt_id": "p')
+    before = rows.read_bytes()
+    assert compare_runs(folders) == expected
+    assert rows.read_bytes() == before
