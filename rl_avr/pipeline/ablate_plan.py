@@ -98,12 +98,15 @@ class Start:
         minutes: that it should take.
         min_pixels: least area to which its processor scales an image; 0 leaves it as it is.
         fresh: parts that are made anew by the seed.
+        seed: of one policy for all seeds of the arms, in `{run}/starts/NAME`; without it each
+            seed has its own, in `{run}/starts/NAME/{seed}`.
     """
 
     settings: dict[str, Any]
     minutes: float
     min_pixels: int = 0
     fresh: tuple[Part, ...] = ()
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def plan_jobs(settings: AblateSettings) -> list[Job]:
         jobs.append(Job(f"sets/{name}", "puzzles", {"puzzles": raw}))
     for name, raw in settings.starts.items():
         start = _read(Start, raw, f"starts.{name}")
-        for seed in settings.ablate.seeds:
+        for seed in settings.ablate.seeds if start.seed is None else (start.seed,):
             tree = _filled(merged(settings.common, start.settings), "{seed}", seed)
             _loaded(SftSettings, tree, f"starts.{name}.settings")
             spec = {
@@ -168,9 +171,8 @@ def plan_jobs(settings: AblateSettings) -> list[Job]:
                 "min_pixels": start.min_pixels,
                 "fresh": list(start.fresh),
             }
-            jobs.append(
-                _after(Job(f"starts/{name}/{seed}", "start", spec, (), start.minutes), jobs)
-            )
+            folder = f"starts/{name}/{seed}" if start.seed is None else f"starts/{name}"
+            jobs.append(_after(Job(folder, "start", spec, (), start.minutes), jobs))
     ready = list(jobs)
     for name, (table, arms) in read_tables(settings).items():
         measure = _read(Measure, table.measure, f"tables.{name}.measure")

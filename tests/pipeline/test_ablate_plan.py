@@ -53,6 +53,18 @@ def test_a_path_needs_the_job_of_that_name_and_none_that_it_begins_with(tmp_path
     assert jobs["order/one/10"].needs == ("sets/plain", "starts/new/10")
 
 
+def test_a_start_with_a_seed_is_one_for_all_seeds_of_the_arms(tmp_path):
+    path = tmp_path / "ablate.yaml"
+    text = SMALL.format(extra="").replace("{run}/starts/new/{seed}/policy", "{run}/starts/new/policy")
+    path.write_text(text.replace("  new:\n", "  new:\n    seed: 5\n"))
+    found = load_settings(AblateSettings, [path], [("run.dir", str(tmp_path / "run"))])
+    jobs = {job.name: job for job in plan_jobs(found)}
+    assert [name for name in jobs if name.startswith("starts")] == ["starts/new"]
+    assert jobs["starts/new"].spec["seed"] == 5
+    assert jobs["starts/new"].spec["settings"]["policy"]["small"]["seed"] == 5
+    assert jobs["order/one/7"].needs == ("sets/plain", "starts/new")
+
+
 def test_the_settings_of_a_job_are_common_ones_then_the_table_s_then_the_arm_s(tmp_path):
     found = settings(tmp_path)
     jobs = {job.name: job for job in plan_jobs(found)}
