@@ -19,8 +19,9 @@ env:  ## make .venv from constraints/cpu.lock
 demo: env  ## run the demo
 	$(BIN)/rl-avr demo
 
+# All tests go in two processes of one thread each: the models are too small for two threads.
 test: env  ## run the tests (ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 check: env  ## lint, formatting and types
 	$(BIN)/ruff check .
