@@ -55,7 +55,7 @@ def test_a_path_needs_the_job_of_that_name_and_none_that_it_begins_with(tmp_path
 
 def test_a_start_with_a_seed_is_one_for_all_seeds_of_the_arms(tmp_path):
     path = tmp_path / "ablate.yaml"
-    text = SMALL.format(extra="").replace("{run}/starts/new/{seed}/policy", "{run}/starts/new/policy")
+    text = SMALL.format(extra="").replace("new/{seed}/policy", "new/policy")
     path.write_text(text.replace("  new:\n", "  new:\n    seed: 5\n"))
     found = load_settings(AblateSettings, [path], [("run.dir", str(tmp_path / "run"))])
     jobs = {job.name: job for job in plan_jobs(found)}
