@@ -6,8 +6,8 @@ its own collator, which pads the conversations of a micro-batch, with the same m
 collation, forward, backward and optimizer; the first one warms up and is left out, as is the
 check of our first batch in it.
 
-Peak memory is a step's own: the most that the process (or the GPU's allocator) held in the last
-step above what it held just before.
+Peak memory is the most that the process (or the GPU's allocator) held in any step above what it
+held before the first: gradients, optimizer states and, on our side, that check among it.
 """
 
 import argparse
@@ -132,7 +132,7 @@ class InOrder(SFTTrainer):
 
 
 class PeakClock(StepClock):
-    """Notes when each step ends, and the memory of the last one."""
+    """Notes when each step ends, and the most memory of all steps."""
 
     def __init__(self, trainer: Any) -> None:
         super().__init__()
@@ -141,13 +141,12 @@ class PeakClock(StepClock):
         self.peak: int | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == state.max_steps - 1:
+        if self._watch is None:
             self._watch = PeakWatch(self._device)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         super().on_step_end()
-        if self._watch is not None:
-            self.peak = self._watch.num_bytes()
+        self.peak = self._watch.num_bytes() if self._watch else None
 
 
 if __name__ == "__main__":

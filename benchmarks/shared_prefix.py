@@ -8,8 +8,8 @@
 
 A row is kept in runs/bench/shared_prefix_DEVICE.jsonl as soon as it is measured, and is not
 measured again. Its sides run one after the other, each in a process of its own: ours, and trl
-with micro-batches of 1 and 4 completions (of 4 alone with the larger policy), at the longest
-lengths of 1, 4, 8 and 32, where its memory suffices. What a side measures stands in
+with micro-batches of 1 and 4 completions, at the longest lengths of 1, 4, 8 and 32, where its
+memory suffices; with the larger policy of 4 alone. What a side measures stands in
 `_update_sides.py`. A ratio is against the fastest of trl's micro-batches. `of ideal` is the share
 of the ratio of floating point operations that is reached where both sides are given the image's
 features:
@@ -66,9 +66,9 @@ class Case:
     @property
     def micro_sizes(self) -> tuple[int, ...]:
         """trl's completions at once; of the larger policy, whose updates are long, one size."""
-        if self.is_longest or self.device == "cuda":
-            return (1, 4, 8, 32)
-        return (4,) if self.policy == "100M" else (1, 4)
+        if self.device != "cuda" and self.policy == "100M":
+            return (4,)
+        return (1, 4, 8, 32) if self.is_longest or self.device == "cuda" else (1, 4)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def main() -> int:
             has_failed |= any("failed" in side for side in sides.values())
         for line in row_lines(case, row):
             print(line, flush=True)
-        if row is not None and case.is_longest:
+        if row is not None and case.is_longest and case.group in case.micro_sizes:
             found[case] = row
     for case, row in found.items():
         for state in ("trained", "frozen"):
