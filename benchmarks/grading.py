@@ -1,7 +1,8 @@
 """Grading completions: text -> claims -> all parts -> total, in completions per second of a core.
 
 Thirty-two completions for each puzzle, as a group has them, with a few wrong values and letters;
-no two texts are the same. Lengths in tokens were counted with cl100k_base.
+no two texts are the same, but four fifths of a compact chain's lines stand in other texts of its
+group, too, and such lines are read once. Lengths in tokens were counted with cl100k_base.
 
 "Theirs" is trl's `accuracy_reward`, which is math-verify, on the same texts, whose last line
 has the letter as LaTeX, `\\boxed{C}`. It grades the final answer alone; ours grades every

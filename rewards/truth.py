@@ -3,23 +3,14 @@
 A claim is named by panel, component, attribute and slot. The names that the puzzle's
 own chain would state are the ones that count as seen.
 
-Several parts ask for the same: what is known of a puzzle is worked out once for all its
-completions, and the claims of a completion are judged once.
+What is known of a puzzle is worked out once for all its completions.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Set
 from operator import itemgetter
 from typing import NamedTuple
 
-from rewards.state import (
-    Key,
-    LastAnswer,
-    Prediction,
-    Values,
-    choices_with,
-    fits_of,
-    values_of,
-)
+from rewards.state import Key, Prediction, choices_with, fits_of, values_of
 from rl_avr.contracts import (
     Panel,
     PanelClaim,
@@ -112,79 +103,6 @@ def is_true(claim: PanelClaim, puzzle: Puzzle) -> bool:
     False for a panel, component, attribute or slot that the puzzle does not have.
     """
     return values_of(puzzle)[key_of(claim)] == claim.value
-
-
-class PanelTruths(NamedTuple):
-    """The claims of a completion about panels, judged.
-
-    Args:
-        num_shown: claims about shown panels and choices.
-        num_right: facts that they state rightly; see `_num_facts`.
-        right: what they say rightly.
-        wrong: what they say wrongly; a contradiction is in both.
-        seen: what they say rightly of what the chain of the context states.
-        predictions: the claims about the missing panel, and how often each is made.
-        num_foreseen: facts that those state rightly.
-        foreseen: what those say rightly.
-    """
-
-    num_shown: int
-    num_right: int
-    right: Set[Key]
-    wrong: Set[Key]
-    seen: Set[Key]
-    predictions: Mapping[Prediction, int]
-    num_foreseen: int
-    foreseen: Set[Key]
-
-
-def _judged_panels(parsed: ParsedCompletion, puzzle: Puzzle) -> PanelTruths:
-    values, stated = values_of(puzzle), stated_keys(puzzle)
-    right, wrong = set[Key](), set[Key]()
-    add_right, add_wrong = right.add, wrong.add
-    predictions: dict[Prediction, int] = {}
-    is_by_slot = False
-    for panel, attribute, value, _, _, component, slot in parsed.panel_claims:
-        if slot is not None:
-            is_by_slot = True
-        if panel != "missing":
-            key = panel, component, attribute, slot
-            if values[key] == value:
-                add_right(key)
-            else:
-                add_wrong(key)
-        else:
-            told = component, attribute, slot, value
-            predictions[told] = predictions.get(told, 0) + 1
-    foreseen = {
-        key
-        for component, attribute, slot, value in predictions
-        if values[key := ("missing", component, attribute, slot)] == value
-    }
-    return PanelTruths(
-        len(parsed.panel_claims) - sum(predictions.values()),
-        _num_facts(right, values) if is_by_slot else len(right),
-        right,
-        wrong,
-        right & stated,
-        predictions,
-        _num_facts(foreseen, values) if is_by_slot else len(foreseen),
-        foreseen,
-    )
-
-
-def _num_facts(keys: Set[Key], values: Values) -> int:
-    """Returns how many facts several keys are.
-
-    Where the entities of a panel agree, telling it slot by slot is one fact, or a sure
-    value could be told once more for each slot.
-    """
-    wholes = ((key, (*key[:3], None)) for key in keys)
-    return len({key if values[whole] is None else whole for key, whole in wholes})
-
-
-panel_truths = LastAnswer(_judged_panels)
-"""Returns the claims of a completion about panels, judged."""
 
 
 def is_right_rule(claim: RuleClaim, puzzle: Puzzle) -> bool:

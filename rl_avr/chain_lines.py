@@ -2,14 +2,16 @@
 
 A line that comes close makes no claim at all. What a line means depends on the schema and
 on the lines before it alone: which attributes the text called ruled, and which slots it
-called filled. Spans are character offsets.
+called filled. So the lines of a puzzle's chains are read once, and found again where these
+are the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from rl_avr import prompts
-from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, RuleClaim, VerdictClaim
+from rl_avr.contracts import CHOICE_LETTERS, PanelClaim, Passage, RuleClaim, VerdictClaim
 from rl_avr.prompts import ChainLine, Schema
 
 CHOICE_SECTIONS = tuple(f"choice:{i}" for i in range(len(CHOICE_LETTERS)))
@@ -25,38 +27,70 @@ Slots = dict[tuple[str, int], int]
 """(panel, component) -> position that the text claims."""
 Word = tuple[str, int]
 """A word and its offset."""
+_MOST_LINES, _MOST_CHARACTERS = 256, 256
+"""How many lines of a puzzle are kept, and how long a line that is kept may be."""
+
+
+@dataclass(eq=False, slots=True)
+class ReadLine(Passage):
+    """What a line says wherever it stands; its claims are at offsets from its start.
+
+    Args:
+        line: the attribute of which it says whether it has a rule; None for other lines.
+        slots: positions that it claims.
+        slots_before: the positions claimed before it by which it was read.
+        unruled_before: the attributes without a rule by which it was read; None where it
+            would be the same with others.
+    """
+
+    line: ChainLine | None = None
+    slots: Slots | None = None
+    slots_before: Slots | None = None
+    unruled_before: Set[ChainLine] | None = None
+
+
+KnownLines = dict[str, ReadLine]
+"""Lines as they were read once, in texts with the same schema and the same choices."""
 
 
 class Claims:
     """What a text has claimed so far.
 
     Attributes:
-        panels: claims about panels.
-        rules: claims about rules.
-        verdicts: verdicts on choices.
+        passages: what was read, each passage with its offset.
+        panels: claims about panels that are in no passage yet, at offsets in the text.
+        rules: such claims about rules.
+        verdicts: such verdicts on choices.
         slots: positions that the text claims.
         unruled: the attributes that the text leaves without a rule.
 
     Args:
         letters: the letters of the choices.
+        known: lines that were read before; more are added.
     """
 
-    def __init__(self, letters: str) -> None:
+    def __init__(self, letters: str, known: KnownLines) -> None:
         self.letters = letters
+        self.known = known
+        self.passages: list[tuple[int, Passage]] = []
         self.panels: list[PanelClaim] = []
         self.rules: list[RuleClaim] = []
         self.verdicts: list[VerdictClaim] = []
         self.slots: Slots = {}
-        self.unruled: set[ChainLine] = set()
+        self.unruled: Set[ChainLine] = frozenset()
         self._ruled: Sequence[ChainLine] | None = None
 
     def say_rule(self, line: ChainLine, is_ruled: bool) -> None:
         """Notes whether the text says that a rule holds for an attribute; the last time counts."""
-        if is_ruled:
-            self.unruled.discard(line)
-        else:
-            self.unruled.add(line)
-        self._ruled = None
+        if is_ruled == (line in self.unruled):
+            self.unruled = self.unruled ^ {line}
+            self._ruled = None
+
+    def end_passage(self) -> None:
+        """Makes a passage of the claims that are in none yet."""
+        if self.panels or self.rules or self.verdicts:
+            self.passages.append((0, Passage(None, self.panels, self.rules, self.verdicts)))
+            self.panels, self.rules, self.verdicts = [], [], []
 
     def ruled(self, schema: Schema) -> Sequence[ChainLine]:
         """Returns the lines of the attributes that the text leaves with a rule."""
@@ -74,24 +108,54 @@ def read_line(line: str, start: int, schema: Schema, claims: Claims) -> str | No
         schema: what a chain about the puzzle can say.
         claims: where the claims go.
     """
+    read = claims.known.get(line)
+    if read is not None and _is_as_before(read, claims):
+        read.is_shared = True
+    else:
+        read = _read(line, schema, claims)
+        if read is None:
+            return None
+        if len(claims.known) < _MOST_LINES and len(line) <= _MOST_CHARACTERS:
+            claims.known[line] = read
+    if claims.panels or claims.rules or claims.verdicts:
+        claims.end_passage()
+    claims.passages.append((start, read))
+    if read.line is not None:
+        claims.say_rule(read.line, bool(read.rules))
+    if read.slots is not None:
+        claims.slots.update(read.slots)
+    return read.section
+
+
+def _is_as_before(read: ReadLine, claims: Claims) -> bool:
+    """Returns whether a line says in this text what it said where it was read."""
+    slots, unruled = read.slots_before, read.unruled_before
+    return (unruled is None or unruled == claims.unruled) and (
+        slots is None or slots.items() <= claims.slots.items()
+    )
+
+
+def _read(line: str, schema: Schema, claims: Claims) -> ReadLine | None:
+    """Returns what a line says behind these claims; None where it is no section."""
     label, colon, rest = line.partition(": ")
     if not colon:
         return None
     if chain_line := schema.line_of_label.get(label):
-        return _attribute_section(rest, start + len(label) + 2, chain_line, schema, claims)
+        return _attribute_section(rest, len(label) + 2, chain_line, schema, claims)
     if label == _MISSING:
-        return _missing_section(rest, start + len(label) + 2, schema, claims)
+        return _missing_section(rest, len(label) + 2, schema, claims)
     if schema.lines and len(label) == 1 and label in claims.letters:
-        return _choice_section(claims.letters.index(label), rest, start + 3, schema, claims)
+        return _choice_section(claims.letters.index(label), rest, schema, claims)
     return None
 
 
 def _attribute_section(
     rest: str, start: int, line: ChainLine, schema: Schema, claims: Claims
-) -> str | None:
+) -> ReadLine | None:
     """Reads `values | values | values -> rule -> ninth`, or `-> no rule` at the end."""
     shown, *after = rest.split(" -> ")
     new: list[PanelClaim] = []
+    rules: tuple[RuleClaim, ...] = ()
     if not _add_shown(new, shown, start, line, schema, claims.slots):
         new.clear()
         if not _add_spaced(new, shown, start, line, schema, claims.slots):
@@ -101,17 +165,30 @@ def _attribute_section(
         rule_end = rule_start + len(after[0])
         if not add_value(new, "missing", line, after[1], rule_end + len(" -> "), claims.slots):
             return None
-        claims.rules.append(make(RuleClaim, (rule, rule_start, rule_end)))
-        claims.say_rule(line, True)
-    elif after == [prompts.NO_RULE] and not line.is_always_ruled:
-        claims.say_rule(line, False)
-    else:
+        rules = (make(RuleClaim, (rule, rule_start, rule_end)),)
+    elif after != [prompts.NO_RULE] or line.is_always_ruled:
         return None
-    claims.panels += new
+    slots = None
     if line.attribute == "position":
-        for panel, _, value, _, _, component, _ in new:
-            claims.slots[panel, component] = value
-    return line.section
+        slots = {(panel, component): value for panel, _, value, _, _, component, _ in new}
+    return ReadLine(
+        line.section,
+        new,
+        rules,
+        (),
+        is_even="." not in rest,
+        line=line,
+        slots=slots,
+        slots_before=_slots_before(rest, new, claims),
+    )
+
+
+def _slots_before(rest: str, new: Sequence[PanelClaim], claims: Claims) -> Slots | None:
+    """Returns the positions that say which slots new claims are about."""
+    if "." not in rest:
+        return None
+    keys = {(claim.panel, claim.component) for claim in new if claim.slot is not None}
+    return {key: claims.slots[key] for key in keys}
 
 
 def _add_shown(
@@ -182,7 +259,7 @@ def _words(text: str, start: int) -> list[Word]:
     return words
 
 
-def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> str | None:
+def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> ReadLine | None:
     """Reads one word per attribute, `any` exactly where the text said that no rule holds."""
     words = _words(rest, start)
     if len(words) != len(schema.lines):
@@ -194,21 +271,25 @@ def _missing_section(rest: str, start: int, schema: Schema, claims: Claims) -> s
                 return None
         elif not add_value(new, "missing", line, word, first, claims.slots):
             return None
-    claims.panels += new
-    return "missing"
+    return ReadLine(
+        "missing",
+        new,
+        (),
+        (),
+        slots_before=_slots_before(rest, new, claims),
+        unruled_before=claims.unruled,
+    )
 
 
-def _choice_section(
-    index: int, rest: str, start: int, schema: Schema, claims: Claims
-) -> str | None:
+def _choice_section(index: int, rest: str, schema: Schema, claims: Claims) -> ReadLine | None:
     """Reads `value yes, value no` for the ruled attributes, from the first one on."""
     tried = rest.split(", ")
     ruled = claims.ruled(schema)
     if len(tried) > len(ruled):
         return None
     new: list[PanelClaim] = []
-    verdicts = []
-    panel = CHOICE_SECTIONS[index]
+    verdicts: list[VerdictClaim] = []
+    panel, start = CHOICE_SECTIONS[index], len("A: ")
     for line, words in zip(ruled, tried, strict=False):
         attribute, component, end = line.attribute, line.component, start + len(words)
         if trial := line.trials.get(words):
@@ -225,9 +306,7 @@ def _choice_section(
         told = index, attribute, fits, start + word_end + 1, end, component
         verdicts.append(make(VerdictClaim, told))
         start = end + len(", ")
-    claims.panels += new
-    claims.verdicts += verdicts
-    return panel
+    return ReadLine(panel, new, (), verdicts, unruled_before=claims.unruled)
 
 
 def add_value(

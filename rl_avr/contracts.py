@@ -8,7 +8,8 @@ All are immutable and hashable. `Puzzle` goes to JSON and back without loss.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, get_args
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 CHOICE_LETTERS = "ABCDEFGH"
 
@@ -265,6 +266,7 @@ class Prompt:
         text: the user's words, without any image placeholder.
         images: the images, encoded, in the order in which they stand before the text; a tuple,
             or a sequence that draws them when they are read.
+        prefill: how the policy's turn begins; a completion is what comes behind it.
     """
 
     prompt_id: str
@@ -272,6 +274,7 @@ class Prompt:
     kind: PromptKind
     text: str
     images: Sequence[bytes] = field(repr=False)
+    prefill: str = ""
 
 
 @dataclass(frozen=True)
@@ -367,8 +370,47 @@ class VerdictClaim(NamedTuple):
         return Span(self.start, self.end)
 
 
+@dataclass(eq=False, slots=True)
+class Passage:
+    """The claims of one piece of a text, at offsets from some place of the text.
+
+    Told from others by its identity. Only the mark `is_shared` ever changes.
+
+    Args:
+        section: name of the one section that it is; None where it may be of several.
+        panels: claims about panels, in the order of the text.
+        rules: claims about rules, in the order of the text.
+        verdicts: verdicts on choices, in the order of the text.
+        is_even: whether it tells one attribute of all panels shown, one value of each in
+            their order, and after them, with a rule, one value of the missing panel.
+        is_shared: whether it was found in another place, too, so that what is worked out
+            of it is worth keeping.
+    """
+
+    section: str | None
+    panels: Sequence[PanelClaim]
+    rules: Sequence[RuleClaim]
+    verdicts: Sequence[VerdictClaim]
+    is_even: bool = False
+    is_shared: bool = False
+
+
 @dataclass(frozen=True)
-class ParsedCompletion:
+class _Parsed:
+    """The fields of `ParsedCompletion`."""
+
+    status: ParseStatus
+    panel_claims: tuple[PanelClaim, ...]
+    rule_claims: tuple[RuleClaim, ...]
+    verdict_claims: tuple[VerdictClaim, ...]
+    choice_index: int | None
+    sections: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
+    answer: str | None = None
+    num_tokens: int | None = None
+
+
+class ParsedCompletion(_Parsed):
     """What a completion says, without judgement.
 
     Args:
@@ -384,15 +426,64 @@ class ParsedCompletion:
             not known.
     """
 
-    status: ParseStatus
-    panel_claims: tuple[PanelClaim, ...]
-    rule_claims: tuple[RuleClaim, ...]
-    verdict_claims: tuple[VerdictClaim, ...]
-    choice_index: int | None
-    sections: tuple[str, ...]
-    spans: tuple[Span, ...] = ()
-    answer: str | None = None
-    num_tokens: int | None = None
+    @classmethod
+    def of_passages(
+        cls,
+        status: ParseStatus,
+        passages: tuple[tuple[int, Passage], ...],
+        choice_index: int | None,
+        sections: tuple[str, ...],
+        spans: tuple[Span, ...],
+        answer: str | None,
+        num_tokens: int | None,
+    ) -> Self:
+        """Returns what passages say; their claims are listed when they are first asked for.
+
+        All but the passages are fields.
+        """
+        parsed = cls.__new__(cls)
+        vars(parsed).update(
+            status=status,
+            passages=passages,
+            choice_index=choice_index,
+            sections=sections,
+            spans=spans,
+            answer=answer,
+            num_tokens=num_tokens,
+        )
+        return parsed
+
+    @cached_property
+    def passages(self) -> tuple[tuple[int, Passage], ...]:
+        """Each passage with its offset in the text; one of all claims where none are known."""
+        return ((0, Passage(None, self.panel_claims, self.rule_claims, self.verdict_claims)),)
+
+    @cached_property
+    def panel_claims(self) -> tuple[PanelClaim, ...]:
+        """The claims about panels."""
+        return tuple(
+            PanelClaim(panel, attribute, value, at + start, at + end, component, slot)
+            for at, passage in self.passages
+            for panel, attribute, value, start, end, component, slot in passage.panels
+        )
+
+    @cached_property
+    def rule_claims(self) -> tuple[RuleClaim, ...]:
+        """The claims about rules."""
+        return tuple(
+            RuleClaim(rule, at + start, at + end)
+            for at, passage in self.passages
+            for rule, start, end in passage.rules
+        )
+
+    @cached_property
+    def verdict_claims(self) -> tuple[VerdictClaim, ...]:
+        """The verdicts on choices."""
+        return tuple(
+            VerdictClaim(index, attribute, fits, at + start, at + end, component)
+            for at, passage in self.passages
+            for index, attribute, fits, start, end, component in passage.verdicts
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from rl_avr.chain_lines import CHOICE_SECTIONS, Claims, make, read_line
+from rl_avr.chain_lines import CHOICE_SECTIONS, Claims, KnownLines, make, read_line
 from rl_avr.contracts import (
     CHOICE_LETTERS,
     FinishReason,
@@ -42,6 +42,7 @@ def parse(
     read_sentences: SentenceReader | None = None,
     answer_form: AnswerForm = "mark",
     num_tokens: int | None = None,
+    known: KnownLines | None = None,
 ) -> ParsedCompletion:
     """Returns what a completion says.
 
@@ -60,8 +61,10 @@ def parse(
         read_sentences: reads lines that are no section of the compact form.
         answer_form: how the answer is marked; see `prompts.AnswerForm`.
         num_tokens: length of the completion, where it is known.
+        known: lines that were read before with this schema and as many choices; those of
+            this text are added. They only save time.
     """
-    claims = Claims(CHOICE_LETTERS[:num_choices])
+    claims = Claims(CHOICE_LETTERS[:num_choices], {} if known is None else known)
     if answer_form == "tags":
         body, tagged, is_marked = _tagged(text)
         found = _sections(body, schema, claims, read_sentences, marks=False)
@@ -76,11 +79,9 @@ def parse(
         is_marked and _is_whole(found.names, schema, claims, read_sentences is not None)
     ):
         status = "malformed"
-    return ParsedCompletion(
+    return ParsedCompletion.of_passages(
         status,
-        tuple(claims.panels),
-        tuple(claims.rules),
-        tuple(claims.verdicts),
+        tuple(claims.passages),
         choice,
         tuple(found.names),
         tuple(found.spans),
@@ -175,6 +176,7 @@ def _sections(
             names.append(section)
             spans.append(make(Span, (start, end)))
         start = end + 1
+    claims.end_passage()
     return found
 
 
@@ -289,7 +291,7 @@ def _is_whole_prose(body: list[str], expected: list[str], schema: Schema, claims
     form = _form_of(schema)
     if runs != [*form.panels, *expected]:
         return False
-    keys = [*map(_claim_key, claims.panels)]
+    keys = [_claim_key(claim) for _, passage in claims.passages for claim in passage.panels]
     shown = [key for key in keys if key[0].startswith("context:")]
     missing = [key[1:3] for key in keys if key[0] == "missing"]
     ruled = [(line.component, line.attribute) for line in claims.ruled(schema)]

@@ -2,11 +2,25 @@
 
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
 
-from rl_avr.contracts import Annotation, Prompt, Puzzle, Scene, Score
+from rl_avr.contracts import (
+    Annotation,
+    PanelClaim,
+    ParsedCompletion,
+    Passage,
+    Prompt,
+    Puzzle,
+    Rule,
+    RuleClaim,
+    Scene,
+    Score,
+    Span,
+    VerdictClaim,
+)
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.grammar import CONFIGURATIONS
 from rl_avr.puzzles.nonregular.kinds import KINDS
@@ -118,3 +132,45 @@ def test_a_part_that_cannot_judge_is_none_and_an_unknown_one_an_error():
 
 def test_a_prompt_s_repr_leaves_the_image_out(puzzle):
     assert "PNG" not in repr(Prompt("p", puzzle, "cot", "text", (b"\x89PNG" * 1000,)))
+
+
+def of_two_passages():
+    """Returns the same claims as passages at offsets 10 and 0, and listed by hand."""
+    size = PanelClaim("missing", "size", 4, 6, 7)
+    rule, verdict = Rule("size", "constant"), VerdictClaim(1, "size", True, 8, 11)
+    line = Passage("size", [size], [RuleClaim(rule, 0, 5)], [verdict])
+    fields = (2, ("size", "missing"), (Span(10, 21), Span(30, 37)), "C", 9)
+    passages = ((10, line), (0, Passage(None, [size._replace(start=36, end=37)], [], [])))
+    plain = ParsedCompletion(
+        "ok",
+        (size._replace(start=16, end=17), size._replace(start=36, end=37)),
+        (RuleClaim(rule, 10, 15),),
+        (verdict._replace(start=18, end=21),),
+        *fields,
+    )
+    return ParsedCompletion.of_passages("ok", passages, *fields), plain
+
+
+def test_the_claims_of_passages_stand_where_the_text_has_them():
+    parsed, plain = of_two_passages()
+    assert parsed.panel_claims == plain.panel_claims
+    assert parsed.rule_claims == plain.rule_claims
+    assert parsed.verdict_claims == plain.verdict_claims
+
+
+def test_a_completion_of_passages_is_like_one_of_claims():
+    parsed, plain = of_two_passages()
+    assert pickle.loads(pickle.dumps(parsed)) == plain
+    assert parsed == plain
+    assert (hash(parsed), repr(parsed)) == (hash(plain), repr(plain))
+    assert vars(parsed).keys() > {field.name for field in dataclasses.fields(parsed)}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parsed.panel_claims = ()
+
+
+def test_changed_claims_are_those_of_the_passages():
+    parsed, plain = of_two_passages()
+    assert dataclasses.replace(parsed, choice_index=3) == dataclasses.replace(plain, choice_index=3)
+    ((offset, passage),) = dataclasses.replace(parsed, panel_claims=()).passages
+    assert (offset, passage.section, passage.panels) == (0, None, ())
+    assert (passage.rules, passage.verdicts) == (plain.rule_claims, plain.verdict_claims)

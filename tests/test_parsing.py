@@ -421,7 +421,8 @@ def test_choices_are_read_by_the_attributes_that_the_text_calls_ruled():
     assert [v.attribute for v in verdicts] == ["position", "type"]
     # the last line about an attribute counts
     ruled = GRID_LINES[0].replace("no rule", "constant -> 3")
-    assert read_grid(GRID_LINES[0], ruled, "A: 3 no").sections[-1] == "choice:0"
+    (verdict,) = read_grid(GRID_LINES[0], ruled, "A: 3 no").verdict_claims
+    assert verdict.attribute == "number"
 
 
 def test_the_values_of_a_choice_whose_slots_are_not_known():
@@ -614,3 +615,67 @@ def test_a_chain_reads_the_same_again_and_elsewhere(puzzle):
     moved = parse(f"\n\n{chain}", 8)
     for here, there in zip(first.panel_claims, moved.panel_claims, strict=True):
         assert there == here._replace(start=here.start + 2, end=here.end + 2)
+
+
+OTHER_LINES = (
+    *GRID_LINES,
+    *GRID_LINES,
+    GRID_LINES[0].replace("no rule", "constant -> 3"),
+    GRID_LINES[1].replace("14 14 14", "23 14 14"),
+    GRID_LINES[1].replace("14 14 14", "124 14 14"),
+    GRID_LINES[1].replace("constant -> 123", "constant -> 12"),
+    GRID_LINES[2].replace("no rule", "constant -> 1.2"),
+    "Missing panel: any 123 hexagon 4 any",
+    "Missing panel: any 123 hexagon 4 1.2",
+    "Missing panel: 3 123 hexagon 4 4",
+    "A: 14 yes, circle no",
+    "A: 3 yes, 14 no",
+    "A: 14 yes, 1.2 no",
+    "B: mixed no",
+    "### Answer: A",
+    "Size: 1",
+    "",
+)
+"""Lines that are read by what stands before them, and some that are not."""
+
+
+def test_a_line_that_was_read_before_says_what_it_would_say_anew():
+    rng, schema, known, num_shared = random.Random(3), regular_schema("distribute_four"), {}, 0
+    for _ in range(2000):
+        text = "\n".join(rng.choices(OTHER_LINES, k=rng.randrange(1, 9)))
+        parsed = parse(text, 4, schema=schema, known=known)
+        assert parsed == parse(text, 4, schema=schema), text
+        num_shared += sum(passage.is_shared for _, passage in parsed.passages)
+    assert num_shared > 2000
+    assert set(known) <= set(OTHER_LINES) - {"### Answer: A", "Size: 1", ""}
+
+
+def test_a_line_is_found_again_where_the_same_stands_before_it():
+    known, schema = {}, regular_schema("distribute_four")
+    first, again = (
+        [passage for _, passage in parse(text, 8, schema=schema, known=known).passages]
+        for text in ("\n".join(GRID_LINES), "\n".join(["x", *GRID_LINES]))
+    )
+    assert all(a is b for a, b in zip(first, again, strict=True))
+    assert [passage.is_even for passage in first] == [True, True, False]
+    moved = GRID_LINES[1].replace("14 14 14", "23 14 14")
+    parsed = parse(f"{moved}\n{GRID_LINES[2]}", 8, schema=schema, known=known)
+    assert parsed.passages[1][1] is not first[2]
+
+
+def test_not_every_line_is_kept():
+    long = f"Missing panel: hexagon {' ' * 256}3 7"
+    lines = [long, *(f"Missing panel: hexagon {k // 10} {k % 10}" for k in range(100))]
+    lines += [line.replace("hexagon", word) for word in ("circle", "square") for line in lines]
+    known: dict = {}
+    parsed = parse("\n".join(lines), 8, known=known)
+    assert len(parsed.panel_claims) == 3 * len(lines)
+    assert len(known) == 256
+    assert long not in known
+
+
+@pytest.mark.parametrize("schema", list(all_schemas()), ids=lambda s: "-".join(s.line_of_label))
+def test_no_two_sections_are_about_one_attribute(schema):
+    assert len({line.section for line in schema.lines}) == len(schema.lines)
+    assert len({(line.component, line.attribute) for line in schema.lines}) == len(schema.lines)
+    assert not {"missing", *(f"choice:{k}" for k in range(8))} & {s.section for s in schema.lines}

@@ -1,6 +1,7 @@
 """The chosen letter against the panel that the chain itself predicts."""
 
-from rewards.truth import fitting_choices, panel_truths
+from rewards.tally import truths_of
+from rewards.truth import fitting_choices
 from rl_avr.contracts import ParsedCompletion, Puzzle
 
 
@@ -19,7 +20,7 @@ def consistency(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     """
     if not puzzle.has_state or not puzzle.choices:
         return None
-    predictions = panel_truths(parsed, puzzle).predictions
+    predictions = truths_of(parsed, puzzle).predictions
     if not predictions or parsed.choice_index is None or parsed.status == "truncated":
         return 0.0
     fitting = fitting_choices(predictions, puzzle)

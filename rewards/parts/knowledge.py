@@ -1,11 +1,10 @@
 """KGRPO's knowledge reward."""
 
 from rewards.parts.perception import f1
-from rewards.state import fits_of
+from rewards.tally import truths_of
 from rewards.truth import (
     FactKey,
     panel_fact,
-    panel_truths,
     predicted_keys,
     rule_fact,
     stated_keys,
@@ -35,22 +34,14 @@ def knowledge(parsed: ParsedCompletion, puzzle: Puzzle) -> float | None:
     if not num_wanted:
         return None
     has_answer = bool(puzzle.choices) and puzzle.answer_index is not None
-    truths = panel_truths(parsed, puzzle)
-    verdicts = parsed.verdict_claims if has_answer else ()
+    counts, predictions, num_foreseen, foreseen = truths_of(parsed, puzzle)
     # a chain predicts at the rule and again in the missing panel
-    num_predictions = sum(max(1, times - 1) for times in truths.predictions.values())
-    rules = {rule for rule, _, _ in parsed.rule_claims if rule in puzzle.rules}
-    fits = fits_of(puzzle)
-    tried = {
-        key
-        for index, attribute, told, _, _, component in verdicts
-        if fits[key := (index, component, attribute)] == told
-    }
-    num_claims = truths.num_shown + len(parsed.rule_claims) + len(verdicts)
-    num_claims += num_predictions if has_answer else 0
-    num_true = truths.num_right + truths.num_foreseen + len(rules) + len(tried)
+    num_predictions = sum(max(1, times - 1) for times in predictions.values())
+    num_claims = counts.num_shown + counts.num_rules
+    num_claims += num_predictions + counts.num_verdicts if has_answer else 0
+    num_true = counts.num_right + num_foreseen + counts.num_right_rules + counts.num_right_verdicts
     precision = num_true / num_claims if num_claims else 0.0
-    num_known = len(truths.seen) + len(truths.foreseen & predicted_keys(puzzle)) + len(rules)
+    num_known = counts.num_seen + len(foreseen & predicted_keys(puzzle)) + counts.num_right_rules
     return f1(precision, num_known / num_wanted)
 
 

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from rewards.truth import panel_truths, stated_keys
+from rewards.tally import truths_of
+from rewards.truth import stated_keys
 from rl_avr.contracts import ParsedCompletion, Puzzle
 
 
@@ -38,9 +39,9 @@ def perception_scores(parsed: ParsedCompletion, puzzle: Puzzle) -> Perception | 
     stated = stated_keys(puzzle) if puzzle.has_state else None
     if not stated:
         return None
-    truths = panel_truths(parsed, puzzle)
-    precision = truths.num_right / truths.num_shown if truths.num_shown else 0.0
-    recall = len(truths.seen) / len(stated)
+    counts = truths_of(parsed, puzzle).counts
+    precision = counts.num_right / counts.num_shown if counts.num_shown else 0.0
+    recall = counts.num_seen / len(stated)
     return Perception(precision, recall, f1(precision, recall))
 
 
@@ -60,5 +61,4 @@ def perception_accuracy(parsed: ParsedCompletion, puzzle: Puzzle) -> float | Non
     stated = stated_keys(puzzle) if puzzle.has_state else None
     if not stated:
         return None
-    truths = panel_truths(parsed, puzzle)
-    return (len(truths.seen) - len(truths.seen & truths.wrong)) / len(stated)
+    return truths_of(parsed, puzzle).counts.num_sure / len(stated)

@@ -21,10 +21,11 @@ def _rule_truths(parsed: ParsedCompletion, puzzle: Puzzle) -> dict[tuple[int, st
     ruled = _ruled(puzzle)
     truths = dict.fromkeys(ruled, False)
     named = set()
-    for rule, _, _ in parsed.rule_claims:
-        key = rule.component, rule.attribute
-        truths[key] = key not in named and ruled.get(key) == rule
-        named.add(key)
+    for _, passage in parsed.passages:
+        for rule, _, _ in passage.rules:
+            key = rule.component, rule.attribute
+            truths[key] = key not in named and ruled.get(key) == rule
+            named.add(key)
     return truths
 
 

@@ -2,11 +2,20 @@
 
 from dataclasses import replace
 
+from rl_avr.chain_lines import KnownLines
 from rl_avr.contracts import FinishReason, ParsedCompletion, PromptKind, Puzzle
 from rl_avr.elicitation.schema import schema_of
 from rl_avr.elicitation.sentences import sentence_grammar
 from rl_avr.parsing import parse, parse_direct
 from rl_avr.prompts import AnswerForm
+from rl_avr.puzzles.puzzle_cache import MOST_GROUPS, PuzzleCache
+
+
+def _no_lines(puzzle: Puzzle) -> KnownLines:
+    return {}
+
+
+_known_lines = PuzzleCache(_no_lines, MOST_GROUPS)
 
 
 def read(
@@ -35,5 +44,13 @@ def read(
         return replace(parsed, num_tokens=num_tokens)
     schema = schema_of(puzzle)
     grammar = sentence_grammar(schema) if schema.lines else None
-    num_choices = puzzle.num_choices
-    return parse(text, num_choices, finish_reason, schema, grammar, answer_form, num_tokens)
+    return parse(
+        text,
+        puzzle.num_choices,
+        finish_reason,
+        schema,
+        grammar,
+        answer_form,
+        num_tokens,
+        _known_lines(puzzle),
+    )

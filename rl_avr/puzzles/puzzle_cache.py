@@ -9,6 +9,9 @@ from rl_avr.contracts import Puzzle
 MOST_PUZZLES = 1024
 """Puzzles are asked about group by group; more than a batch of them need not be kept."""
 
+MOST_GROUPS = 64
+"""The same for what is kept of a puzzle's completions, which takes more room."""
+
 Value = TypeVar("Value")
 
 

@@ -38,6 +38,22 @@ def test_a_panel_by_hand():
     assert found.sections == ("context:2",)
 
 
+def test_a_line_that_one_puzzle_knows_is_none_of_another_kind(puzzle, grid):
+    line = "Size: 0 1 2 | 1 2 3 | 2 3 -> no rule"
+    for _ in range(2):
+        assert read(line, grid).sections == ("size",)
+        assert read(line, puzzle).sections == ("other",)
+
+
+def test_claims_of_sentences_and_lines_are_in_the_order_of_the_text():
+    line = "Size: 0 1 2 | 1 2 3 | 2 3 -> progression +1 -> 4"
+    sentence = "Panel 3 shows a circle of size 5 and color 0."
+    found = parsed("\n".join([sentence, line, sentence, sentence, "A: circle no"]))
+    assert [len(passage.panels) for _, passage in found.passages] == [3, 9, 6, 1]
+    starts = [claim.start for claim in found.panel_claims]
+    assert starts == sorted(set(starts))
+
+
 def test_a_part_of_a_panel_by_hand():
     schema = regular_schema("in_distribute_four_out_center_single")
     found = parsed(
