@@ -7,7 +7,8 @@ of it: they are drawn and encoded when they are read, and stand in a row of thei
 
 "Theirs" is the plain way on the same files: `np.load` with pickles allowed, an element tree,
 and the levels of every entity; nothing is checked. Its image is the same layout, without
-frames and names, encoded alike.
+frames and names, encoded alike; a run that goes on would have to draw it to know whether it
+is the one that was asked, where ours hashes the panels.
 """
 
 import io
@@ -26,6 +27,7 @@ from PIL import Image
 from rl_avr.evaluation.benchmarks.config import LoadConfig
 from rl_avr.evaluation.benchmarks.raven import load_raven
 from rl_avr.evaluation.problems import Problem
+from rl_avr.evaluation.results import prompt_digest
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.grammar import CONFIGURATIONS
 from rl_avr.puzzles.raven_format import write_raven
@@ -54,6 +56,8 @@ def main() -> None:
         problems, arrays = load(folder, LoadConfig()), plain(folder)
         ours, theirs = rate(partial(draw, problems)), rate(partial(plain_draw, arrays))
         rows.append(row("one PNG of 800 by 640, file read again", ours, theirs))
+        ours = rate(partial(digests, problems))
+        rows.append(row("digest of a problem, for a run that goes on", ours, theirs))
     report("eval_loading", rows)
 
 
@@ -80,6 +84,10 @@ def load(folder: Path, config: LoadConfig) -> list[Problem]:
 
 def draw(problems: list[Problem]) -> int:
     return sum(len(problem.prompt.images[0]) for problem in problems)
+
+
+def digests(problems: list[Problem]) -> list[str]:
+    return [prompt_digest(problem.prompt) for problem in problems]
 
 
 def plain(folder: Path) -> list[dict[str, Any]]:

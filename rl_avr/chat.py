@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -26,6 +27,21 @@ _TILE_TOKEN = re.compile(r"<row_\d+_col_\d+>")
 def user_messages(text: str) -> list[dict[str, Any]]:
     """Returns the messages of a prompt, without its images; trl puts them in front."""
     return [{"role": "user", "content": text}]
+
+
+def with_images(messages: Sequence[dict[str, Any]], images: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns messages in the form that chat templates of all families take.
+
+    Args:
+        messages: with plain text as content.
+        images: they stand before the first message's text.
+    """
+    content = [[{"type": "text", "text": message["content"]}] for message in messages]
+    content[0] = [*({"type": "image", "image": image} for image in images), *content[0]]
+    return [
+        {"role": message["role"], "content": parts}
+        for message, parts in zip(messages, content, strict=True)
+    ]
 
 
 def unexpanded_prompt_ids(processor: Any, text: str, num_images: int = 1) -> list[int]:

@@ -13,17 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from rl_avr import grpo, sft
+from rl_avr import dpo, grpo, sft
 from rl_avr.errors import ConfigError, RlAvrError
 from rl_avr.modeling.config import Dtype
 from rl_avr.parent_process import end_with_parent_if_asked
 from rl_avr.settings import (
     AblateSettings,
+    ChatSettings,
+    CreditStudySettings,
     DataSettings,
     DemoSettings,
+    DpoSettings,
     EvalSettings,
     GrpoSettings,
+    PairsSettings,
+    RerankSettings,
     RolloutSettings,
+    RoundsSettings,
     ServeSettings,
     SftSettings,
     attribute_docs,
@@ -140,6 +146,61 @@ def run_rollout(settings: RolloutSettings) -> None:
         make_rollouts(settings)
 
 
+def run_pairs(settings: PairsSettings) -> None:
+    """Makes preference pairs of recorded rollouts, or shows what it would make."""
+    from rl_avr.pipeline.pairs import make_pairs, show_pairs
+
+    if settings.pairs.is_dry_run:
+        print(show_pairs(settings))
+    else:
+        make_pairs(settings)
+
+
+def run_credit(
+    policy: str, reference: str, chains: int, out: Path | None, dtype: Dtype, **asked: Any
+) -> None:
+    """Writes a page of chains coloured by their credit."""
+    from rl_avr.pipeline.credit import Pair, write_credit
+    from rl_avr.pipeline.rewards_explain import Asked
+
+    asked["puzzle_id"] = asked.pop("id")
+    print(write_credit(Asked(**asked), Pair(policy, reference, dtype), chains, out))
+
+
+def run_credit_auroc(settings: CreditStudySettings) -> None:
+    """Measures whether credit tells true claims from false ones."""
+    from rl_avr.pipeline.credit_auroc import measure_credit
+
+    print(measure_credit(settings.study, settings.run.seed, Path(settings.run.dir)))
+
+
+def run_rerank(settings: RerankSettings) -> None:
+    """Answers one picture, or every puzzle of a set, by N chains."""
+    from rl_avr.pipeline.rerank import rerank_picture, rerank_set
+
+    if settings.rerank.image:
+        print(rerank_picture(settings))
+    else:
+        rerank_set(settings)
+
+
+def run_rerank_study(
+    policy: list[list[str]], out: Path, markdown: Path | None, num_draws: int
+) -> None:
+    """Compares all ways to rerank on recorded pools."""
+    from rl_avr.pipeline.rerank_study import write_study
+
+    for path in write_study(policy, out, markdown, num_draws):
+        print(f"written: {path}")
+
+
+def run_serve(settings: ChatSettings) -> None:
+    """Serves a policy with its reranker."""
+    from rl_avr.pipeline.serve import serve_chat
+
+    serve_chat(settings)
+
+
 def run_serve_rollouts(settings: ServeSettings) -> None:
     """Starts rollout servers and keeps them running."""
     from rl_avr.pipeline.serve_rollouts import serve_rollouts
@@ -191,6 +252,13 @@ def run_report(folders: list[Path], out: Path | None, markdown: Path | None) -> 
         print(f"written: {path}")
 
 
+def run_rounds(settings: RoundsSettings) -> None:
+    """Runs what is missing of several rounds of rollouts, pairs and preference training."""
+    from rl_avr.pipeline.rounds import run_rounds as run
+
+    run(settings)
+
+
 @dataclass(frozen=True)
 class Command:
     """One subcommand."""
@@ -219,6 +287,32 @@ _SET = {"type": Path, "help": "folder of a set that `data make` or `data import`
 _SPLITS = ("train", "held_out", "val", "test")
 _REWARDS = {"type": Path, "help": "YAML file with a block `rewards`; default: the defaults"}
 _KINDS = ("cot", "direct", "perception")
+_CHAIN: dict[str, dict[str, Any]] = {
+    "rollouts": {
+        "type": Path,
+        "nargs": "?",
+        "help": "a file of rollouts, or a run's folder",
+    },
+    "--prompt-id": {"help": "a prompt in it; default: the first"},
+    "--index": {
+        "type": int,
+        "default": 0,
+        "help": "which completion of it, from 0; default: 0",
+    },
+    "--puzzle": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "a set, to grade a text of your own instead",
+    },
+    "--id": {"help": "a puzzle in it; default: the first"},
+    "--text": {"metavar": "FILE", "help": "the text; - for the standard input"},
+    "--kind": {
+        "choices": _KINDS,
+        "default": "cot",
+        "help": "what its prompt asks for; default: cot",
+    },
+}
+"""Which chain a command is asked about."""
 GROUPS = {
     "ablate": "Train and measure arms that differ in one thing.",
     "data": "Make, look at, measure and convert sets of puzzles.",
@@ -285,6 +379,13 @@ COMMANDS: dict[str, Command] = {
         SftSettings,
         sft.run,
         short={"stage": "sft.stage"},
+        flags={"dry-run": ("dry_run.is_on", "true")},
+        saves_config=False,
+    ),
+    "dpo": Command(
+        "Train a policy on preference pairs, or show what it would train on.",
+        DpoSettings,
+        dpo.run,
         flags={"dry-run": ("dry_run.is_on", "true")},
         saves_config=False,
     ),
@@ -358,6 +459,88 @@ COMMANDS: dict[str, Command] = {
         flags={"dry-run": ("rollout.is_dry_run", "true")},
         saves_config=False,
     ),
+    "pairs": Command(
+        "Make preference pairs of recorded rollouts; goes on where it was stopped.",
+        PairsSettings,
+        run_pairs,
+        flags={"dry-run": ("pairs.is_dry_run", "true")},
+        saves_config=False,
+    ),
+    "credit": Command(
+        "Show which tokens and claims of a chain a policy likes more than its reference does.",
+        None,
+        run_credit,
+        arguments={
+            **_CHAIN,
+            "--policy": {"required": True, "help": "a folder, a hub name or a folder of adapters"},
+            "--reference": {"required": True, "help": "what it was trained from, likewise"},
+            "--chains": {
+                "type": int,
+                "default": 1,
+                "help": "how many completions, from --index on; default: 1",
+            },
+            "--out": {"type": Path, "help": "folder to write; default: ROLLOUTS/credit"},
+            "--dtype": {
+                "choices": get_args(Dtype),
+                "default": "float32",
+                "help": "of the weights in memory; default: float32",
+            },
+        },
+    ),
+    "credit auroc": Command(
+        "Measure by the truth of claims whether policies' credit knows where the errors are.",
+        CreditStudySettings,
+        run_credit_auroc,
+    ),
+    "rounds": Command(
+        "Sample chains, make pairs and train on them, several times; goes on where it was stopped.",
+        RoundsSettings,
+        run_rounds,
+        saves_config=False,
+    ),
+    "rerank": Command(
+        "Answer one picture, or a whole set, by N chains; a set goes on where it was stopped.",
+        RerankSettings,
+        run_rerank,
+        short={
+            "model": "policy.path",
+            "reference": "rerank.reference",
+            "image": "rerank.image",
+            "question": "rerank.question",
+            "data": "data.path",
+            "n": "rerank.num_chains",
+            "method": "rerank.method",
+        },
+        saves_config=False,
+    ),
+    "rerank study": Command(
+        "Compare all methods at every N on pools that `rerank` has recorded, with pass@N above.",
+        None,
+        run_rerank_study,
+        arguments={
+            "--policy": {
+                "nargs": "+",
+                "action": "append",
+                "required": True,
+                "metavar": ("NAME", "FOLDER"),
+                "help": "a policy's name and its run.dir of each seed; once for each policy",
+            },
+            "--out": {"type": Path, "required": True, "help": "the page"},
+            "--markdown": {"type": Path, "metavar": "FILE", "help": "write the tables there too"},
+            "--num-draws": {
+                "type": int,
+                "default": 32,
+                "help": "subsamples of a pool for each N; default: 32",
+            },
+        },
+    ),
+    "serve": Command(
+        "Serve a policy and its reranker to OpenAI clients; Ctrl-C ends it.",
+        ChatSettings,
+        run_serve,
+        short={"model": "policy.path", "reference": "rerank.reference"},
+        ignored=("run", "data", "rewards"),
+    ),
     "serve-rollouts": Command(
         "Start replicas of vLLM's server for rollouts.engine vllm_server; Ctrl-C ends them.",
         ServeSettings,
@@ -386,29 +569,7 @@ COMMANDS: dict[str, Command] = {
         None,
         run_rewards_explain,
         arguments={
-            "rollouts": {
-                "type": Path,
-                "nargs": "?",
-                "help": "a file of rollouts, or a run's folder",
-            },
-            "--prompt-id": {"help": "a prompt in it; default: the first"},
-            "--index": {
-                "type": int,
-                "default": 0,
-                "help": "which completion of it, from 0; default: 0",
-            },
-            "--puzzle": {
-                "type": Path,
-                "metavar": "FOLDER",
-                "help": "a set, to grade a text of your own instead",
-            },
-            "--id": {"help": "a puzzle in it; default: the first"},
-            "--text": {"metavar": "FILE", "help": "the text; - for the standard input"},
-            "--kind": {
-                "choices": _KINDS,
-                "default": "cot",
-                "help": "what its prompt asks for; default: cot",
-            },
+            **_CHAIN,
             "--config": _REWARDS,
             "--html": {"type": Path, "metavar": "FILE", "help": "write a page too"},
         },

@@ -33,6 +33,10 @@ class RewardError(RlAvrError, ValueError):
     """A reward composition that is not well defined."""
 
 
+class PromptError(RolloutError):
+    """A prompt that an engine cannot take, so that no other try would help."""
+
+
 class UpdateError(RlAvrError, ArithmeticError):
     """An update that would leave weights that are no numbers."""
 

@@ -27,11 +27,15 @@ PEAK_MEMORY = "memory/peak_gib"
 PEAK_GPU_MEMORY = "memory/peak_gpu_gib"
 GROUP_MEMORY = "memory/update_gib_per_group"
 KL_WEIGHT = "beta"
+CREDIT_SPREAD = "credit/spread"
 COMPLETION_LENGTH = "completions/mean_length"
 ENTROPY = "entropy"
 TOKEN_ACCURACY = "mean_token_accuracy"
 NUM_TOKENS = "num_tokens"
 CONVERSATION_ENCODINGS = "vision/encodings_per_conversation"
+PAIR_ENCODINGS = "vision/encodings_per_pair"
+REWARD_MARGIN = "rewards/margins"
+REWARD_ACCURACY = "rewards/accuracies"
 PERCEPTION_ACCURACY = "eval/perception_accuracy"
 ANSWER_ACCURACY = "eval/answer_accuracy"
 CHAIN_PERCEPTION = "eval/chain_perception"
@@ -61,6 +65,7 @@ TABLE: dict[str, str] = {
     "learning_rate": "of the parts without one of their own",
     "kl": "KL divergence from the reference a token, in nats; only with a beta above 0",
     KL_WEIGHT: "weight of that divergence in the loss, as methods.kl makes it of trainer.beta",
+    CREDIT_SPREAD: "mean |weight - 1| of the weights by which implicit credit spreads advantages",
     "sampler/{category}": "share of puzzles that a bandit draws of a category, before a batch",
     ENTROPY: "entropy of the policy a token, in nats",
     "clip_ratio/low_mean": "share of tokens whose ratio is clipped from below",
@@ -118,6 +123,17 @@ SFT_TABLE: dict[str, str] = {
 }
 """Name -> what it is, for the names that SFT has beside those of `TABLE`."""
 
+DPO_TABLE: dict[str, str] = {
+    REWARD_ACCURACY: "share of pairs whose chosen has the larger implicit reward",
+    REWARD_MARGIN: "implicit reward of the chosen less that of the rejected",
+    "rewards/chosen": "beta times the log ratio of policy to reference, of the chosen",
+    "rewards/rejected": "the same of the rejected",
+    "logps/chosen": "logprob of the chosen under the policy, summed over its tokens",
+    "logps/rejected": "the same of the rejected",
+    PAIR_ENCODINGS: "images that the vision tower encoded for each pair",
+}
+"""Name -> what it is, for the names that preference training has beside those of `TABLE`."""
+
 
 def reward_part(name: str) -> str:
     """Returns the name under which the mean of a part of the reward is logged.
@@ -158,7 +174,7 @@ def tokens_per_second(phase: str) -> str:
 
 
 def row_of(name: str) -> str | None:
-    """Returns the row of either table that a metric's name belongs to; None where there is none.
+    """Returns the row of the tables that a metric's name belongs to; None where there is none.
 
     >>> row_of("rewards/choice/mean"), row_of("rewards/mean")
     ('rewards/{part}/mean', None)
@@ -167,5 +183,6 @@ def row_of(name: str) -> str | None:
 
 
 _PATTERNS = {
-    row: re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(row))) for row in (*TABLE, *SFT_TABLE)
+    row: re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(row)))
+    for row in (*TABLE, *SFT_TABLE, *DPO_TABLE)
 }

@@ -20,8 +20,12 @@ import yaml
 from rewards.config import RewardConfig
 from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.config import EvalConfig
+from rl_avr.inference.config import RerankConfig, ServeConfig
+from rl_avr.inference.credit_config import CreditStudyConfig
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.pipeline.config import AblateConfig, MakeConfig, OfflineConfig, SampleConfig
+from rl_avr.preference.config import PairsConfig
+from rl_avr.preference.train_config import PairDryRunConfig, PreferenceConfig, RoundsConfig
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.training.config import (
     CreditConfig,
@@ -81,6 +85,27 @@ class GrpoSettings:
 
 
 @dataclass(frozen=True)
+class DpoSettings:
+    """Settings of `rl-avr dpo`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/dpo"))
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    dry_run: PairDryRunConfig = field(default_factory=PairDryRunConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Any field of trl's DPOConfig."""
+
+
+@dataclass(frozen=True)
+class RoundsSettings:
+    """Settings of `rl-avr rounds`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/rounds"))
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
+
+
+@dataclass(frozen=True)
 class EvalSettings:
     """Settings of `rl-avr eval`."""
 
@@ -102,6 +127,52 @@ class RolloutSettings:
     rollouts: RolloutConfig = field(default_factory=RolloutConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     rollout: OfflineConfig = field(default_factory=OfflineConfig)
+
+
+@dataclass(frozen=True)
+class RecordedSettings:
+    """What the config of finished rollouts says about their prompts and their grades."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+
+
+@dataclass(frozen=True)
+class PairsSettings:
+    """Settings of `rl-avr pairs`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/demo/pairs"))
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+
+
+@dataclass(frozen=True)
+class CreditStudySettings:
+    """Settings of `rl-avr credit auroc`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/credit_auroc"))
+    study: CreditStudyConfig = field(default_factory=CreditStudyConfig)
+
+
+@dataclass(frozen=True)
+class RerankSettings:
+    """Settings of `rl-avr rerank`."""
+
+    run: RunConfig = field(default_factory=lambda: RunConfig(dir="runs/rerank"))
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=lambda: DataConfig(split="held_out"))
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+
+
+@dataclass(frozen=True)
+class ChatSettings:
+    """Settings of `rl-avr serve`."""
+
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    rollouts: RolloutConfig = field(default_factory=RolloutConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
 
 @dataclass(frozen=True)

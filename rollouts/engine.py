@@ -44,7 +44,11 @@ class Engine(Protocol):
     weights_version: int
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
-        """Returns one group per prompt, in order, each whole."""
+        """Returns one group per prompt, in order, each whole.
+
+        Where a prompt has a `prefill`, its ids follow those of the chat template, without an end
+        of the turn, and completions are what comes behind them.
+        """
 
     def sync_weights(
         self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None

@@ -4,22 +4,22 @@ import math
 from collections.abc import Iterable
 
 from rl_avr.contracts import Completion, Prompt
-from rl_avr.errors import RolloutError
+from rl_avr.errors import PromptError, RolloutError
 
 
 def check_num_images(prompts: Iterable[Prompt], limit: int) -> None:
-    """Raises RolloutError for a prompt with more images than the engine was made for."""
+    """Raises PromptError for a prompt with more images than the engine was made for."""
     for prompt in prompts:
         if len(prompt.images) > limit:
-            raise RolloutError(
+            raise PromptError(
                 f"prompt {prompt.prompt_id} has {len(prompt.images)} images; expected at most "
                 f"rollouts.max_images_per_prompt {limit}"
             )
 
 
-def prompt_too_long(prompt_id: str, num_tokens: int, max_model_len: int) -> RolloutError:
+def prompt_too_long(prompt_id: str, num_tokens: int, max_model_len: int) -> PromptError:
     """Returns the error for a prompt that leaves no room for a single new token."""
-    return RolloutError(
+    return PromptError(
         f"prompt {prompt_id} has {num_tokens} tokens, its images' included; "
         f"rollouts.max_model_len is {max_model_len} and holds the prompt and its completion. "
         "Raise it (to the prompt plus rollouts.sampling.max_new_tokens), or make the images "

@@ -18,7 +18,7 @@ class ScriptedEngine(Closing):
     """An `Engine` whose completions come from a function.
 
     Args:
-        script: (prompt, index within the group) -> text.
+        script: (prompt, index within the group) -> text, what comes behind the prompt's prefill.
         encode: text -> token ids; by default one id a character.
     """
 

@@ -29,7 +29,7 @@ from rl_avr.errors import RolloutError
 from rollouts.config import RolloutConfig, ServerConfig
 from rollouts.engine import Sampling
 from rollouts.faults import check_finite, check_num_images, prompt_too_long
-from rollouts.prompt_inputs import processed_prompt
+from rollouts.prompt_inputs import prefill_ids, processed_prompt
 from rollouts.server_address import find_servers
 from rollouts.server_call import ServerCall
 from rollouts.server_claim import own_claim
@@ -190,10 +190,13 @@ class ServerEngine(Closing):
             }
             for i, image in enumerate(prompt.images)
         ]
+        asked = {"role": "user", "content": [*images, {"type": "text", "text": prompt.text}]}
+        begun = {"role": "assistant", "content": prompt.prefill}
+        is_free = not prompt.prefill
         return {
-            "messages": [
-                {"role": "user", "content": [*images, {"type": "text", "text": prompt.text}]}
-            ],
+            "messages": [asked] if is_free else [asked, begun],
+            "add_generation_prompt": is_free,
+            "continue_final_message": not is_free,
             "n": sampling.num_generations,
             "seed": sampling.prompt_seed(prompt, self.weights_version),
             "temperature": sampling.config.temperature,
@@ -211,7 +214,8 @@ class ServerEngine(Closing):
 
         Raises:
             ReplicaFault: the answer is not `num_generations` whole completions.
-            RolloutError: the logprob of a sampled token is no number.
+            RolloutError: the logprob of a sampled token is no number, or the replica did not go
+                on from the prompt's prefill.
         """
         try:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
@@ -227,6 +231,13 @@ class ServerEngine(Closing):
             raise ReplicaFault(f"not a whole answer: {error!r}") from error
         if len(completions) != num_generations:
             raise ReplicaFault(f"expected {num_generations} completions, got {len(completions)}")
+        more = tuple(prefill_ids(self._processor, prompt))
+        if more and prompt_ids[-len(more) :] != more:
+            raise RolloutError(
+                f"prompt {prompt.prompt_id}: expected its ids to end with the {len(more)} of its "
+                "prefill; the policy's chat template does not leave the beginning of a turn as it "
+                "is, so that no server can go on from it; take rollouts.engine vllm"
+            )
         check_finite(prompt.prompt_id, completions, self._step)
         return RolloutGroup(prompt, prompt_ids, completions)
 

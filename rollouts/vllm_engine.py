@@ -26,7 +26,7 @@ from rl_avr.errors import RolloutError
 from rollouts.config import RolloutConfig
 from rollouts.engine import Sampling
 from rollouts.faults import check_finite, check_num_images, prompt_too_long
-from rollouts.prompt_inputs import processed_prompt, prompt_images
+from rollouts.prompt_inputs import prefill_ids, processed_prompt, prompt_images
 from rollouts.vllm_adapters import AdapterShape, AdapterSlot
 from rollouts.vllm_loading import load_llm
 from rollouts.vllm_parallel import Asked, prompt_exchange
@@ -152,10 +152,9 @@ class VllmEngine(Closing):
             self._is_asleep = False
 
     def _request(self, prompt: Prompt) -> dict[str, Any]:
+        ids = unexpanded_prompt_ids(self._processor, prompt.text, len(prompt.images))
         return {
-            "prompt_token_ids": unexpanded_prompt_ids(
-                self._processor, prompt.text, len(prompt.images)
-            ),
+            "prompt_token_ids": [*ids, *prefill_ids(self._processor, prompt)],
             "multi_modal_data": {"image": prompt_images(prompt)},
         }
 

@@ -22,6 +22,7 @@ from PIL import Image
 from transformers.utils.chat_template_utils import render_jinja_template
 from trl.chat_template_utils import has_generation_markers
 
+from rl_avr.chat import with_images
 from rl_avr.errors import ConfigError, DataError
 from rl_avr.modeling.conversation_pass import Conversation, ConversationBatch
 
@@ -203,21 +204,6 @@ class ConversationCollator:
                     f"{name}: the chat template trains no end-of-turn token: the last trained "
                     f"token of a turn is {decode([last])!r}; {_UNMARKED}"
                 )
-
-
-def with_images(messages: Sequence[dict[str, str]], images: Sequence[Any]) -> list[dict[str, Any]]:
-    """Returns messages in the form that chat templates of all families take.
-
-    Args:
-        messages: with plain text as content.
-        images: they stand before the first message's text.
-    """
-    content = [[{"type": "text", "text": message["content"]}] for message in messages]
-    content[0] = [*({"type": "image", "image": image} for image in images), *content[0]]
-    return [
-        {"role": message["role"], "content": parts}
-        for message, parts in zip(messages, content, strict=True)
-    ]
 
 
 def _runs(marked: Sequence[bool]) -> list[Span]:

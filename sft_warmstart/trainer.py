@@ -6,21 +6,14 @@ What is wrapped, and why (a contract test names each seam and its signature):
     _get_num_items_in_batch     counts the tokens that the loss counts, over all ranks
     compute_loss                the policy's pass over conversations, and the loss; refuses one
                                 that is not finite
-    training_step               refuses gradients that are not finite
     log                         accuracy, entropy, the loss of each kind, and what a step costs
-    _save_checkpoint, _get_output_dir
-                                write a checkpoint aside until it is whole
-    _load_from_checkpoint       reads weights that are saved under older names, too
-    _run_epoch                  does nothing in a run that is resumed at its end
+    those of training.guarded   checkpoints, gradients, an early stop
 """
 
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch.utils.data import SequentialSampler
-from transformers import TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
 from rl_avr.algo.sft_loss import kept_tokens, mean_cross_entropy, num_kept
@@ -33,10 +26,8 @@ from rl_avr.metric_names import (
     kind_loss,
 )
 from rl_avr.modeling.conversation_pass import ConversationBatch
-from rl_avr.training.finite import Now, check_gradients, check_loss, watch_gradients
-from rl_avr.training.phase_clock import OptimizerTime, PhaseClock
-from rl_avr.training.resumable import Resumable
-from rl_avr.training.run_state import DropUndone, written_aside
+from rl_avr.training.finite import check_loss
+from rl_avr.training.guarded import Guarded
 from rl_avr.training.usage import VisionCount, peak_memory
 from sft_warmstart.config import Kind, LossConfig
 from sft_warmstart.policy_pass import SftPass
@@ -46,7 +37,7 @@ _CROSS_ENTROPY, _TRAINED, _RIGHT, _ENTROPY, _TOKENS = range(5)
 """Columns of the sums that metrics are made of."""
 
 
-class AvrSftTrainer(Resumable, SFTTrainer):
+class AvrSftTrainer(Guarded, SFTTrainer):
     """trl's SFT over rows that `ConversationCollator` makes conversations of.
 
     Args:
@@ -61,10 +52,6 @@ class AvrSftTrainer(Resumable, SFTTrainer):
     def __init__(self, *, loss: LossConfig, stop_after_steps: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._loss = loss
-        self._stop_after_steps = stop_after_steps
-        self._aside: str | None = None
-        self._now = Now()
-        self._clock = PhaseClock()
         self._sums_KM = torch.zeros(len(_KINDS), 5, dtype=torch.float64)
         self._pass = SftPass(
             loss,
@@ -75,11 +62,7 @@ class AvrSftTrainer(Resumable, SFTTrainer):
         self._pass.enable(self.accelerator.unwrap_model(self.model))
         self._vision = VisionCount([self.model], CONVERSATION_ENCODINGS)
         self._vision.is_on = False
-        self.add_callback(_StopAfter(stop_after_steps))
-        self.add_callback(DropUndone([]))
-        self.add_callback(OptimizerTime(self._clock))
-        if self.is_deepspeed_enabled:
-            watch_gradients(self.model.named_parameters(), self._now)
+        self._guard(stop_after_steps)
 
     @property
     def why_plain(self) -> str | None:
@@ -136,19 +119,6 @@ class AvrSftTrainer(Resumable, SFTTrainer):
         self._note(batch, inputs["kinds"], output)
         return loss
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Returns the loss of one batch after its backward pass.
-
-        Raises:
-            UpdateError: the loss, or at the end of a step a gradient, is not finite.
-        """
-        with self._clock.phase("update"):
-            loss = super().training_step(*args, **kwargs)
-        # with a scaler single steps that overflow are usual, and skipped
-        if self.accelerator.sync_gradients and self.accelerator.scaler is None:
-            check_gradients(self.model, self.state.global_step, self._now.prompt_ids)
-        return loss
-
     def _note(self, batch: ConversationBatch, kinds: list[Kind], output: Any) -> None:
         """Adds a batch to the sums by kind."""
         rows = torch.tensor([_KINDS.index(kind) for kind in kinds])
@@ -197,35 +167,6 @@ class AvrSftTrainer(Resumable, SFTTrainer):
                 if sums_KM[row, _TRAINED]
             },
         }
-
-    def _run_epoch(self, **kwargs: Any) -> None:
-        if not 0 < self._stop_after_steps <= self.state.global_step:
-            super()._run_epoch(**kwargs)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        checkpoints = Path(self._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        limit = self.args.save_total_limit
-        with written_aside(checkpoints, name, limit, self.accelerator) as self._aside:
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                self._aside = None
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._aside or super()._get_output_dir(trial)
-
-
-class _StopAfter(TrainerCallback):
-    """Ends training after a number of steps; 0 never does."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Asks the trainer to stop."""
-        if self._steps and state.global_step >= self._steps:
-            control.should_training_stop = True
 
 
 def max_tokens(max_length: int | None, model: Any) -> tuple[int, str]:

@@ -5,7 +5,8 @@
     eval/chain_perception      F1 of what the chains say about the panels, of puzzles with a state
     eval/parsed                chains that have every section, in order, and one answer
 
-The policy that is trained answers, greedily. Each rank takes its share of the puzzles.
+The policy that is trained answers, greedily. Each rank takes its share of the puzzles. wandb has
+the same as bars with intervals, and right answers by configuration and kind of rule.
 """
 
 import logging
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from tqdm import tqdm
 from transformers import GenerationConfig, TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
@@ -37,6 +39,7 @@ from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import is_main_process
 from rollouts.prompt_inputs import prompt_images
 from sft_warmstart.config import SftConfig, ValidationConfig
+from sft_warmstart.validation_panels import Answered, ChainValues, joined, log_panels
 from sft_warmstart.warning_signs import warnings_of
 
 logger = logging.getLogger(__name__)
@@ -125,17 +128,20 @@ class Validation(TrainerCallback):
                 wrapped, accelerator, gradient_checkpointing_kwargs=kwargs
             ) as model,
         ):
-            own = totals(
+            own = answered(
                 model.eval(),
                 trainer.processing_class,
                 self._asked[rank::num_ranks],
                 self._sft.validation.max_new_tokens,
                 args.per_device_eval_batch_size,
             )
-            sums = accelerator.reduce(torch.tensor(own, device=args.device), "sum").tolist()
+            found = joined(gather_object([own]))
+            sums = found.totals.tolist()
             metrics = {
                 name: total / num for name, (total, num) in zip(_METRICS, sums, strict=True) if num
             }
+            if "wandb" in args.report_to and trainer.is_world_process_zero():
+                log_panels(found, trainer.state.global_step)
             is_due = trainer.control.should_log
             # in training mode the trainer would add what it has of its steps
             trainer.log({**metrics, **self._warnings(metrics)})
@@ -161,10 +167,10 @@ class Validation(TrainerCallback):
         return {name: float(words is not None) for name, words in found.items()}
 
 
-def totals(
+def answered(
     model: Any, processor: Any, asked: Sequence[Asked], max_new_tokens: int, batch_size: int
-) -> np.ndarray:
-    """Returns (4, 2): of each metric the sum over what could be judged, and how much that was.
+) -> Answered:
+    """Returns what a policy's answers are worth.
 
     Args:
         model: the policy, unwrapped and whole, in evaluation mode.
@@ -181,21 +187,15 @@ def totals(
         write = GreedyWriter(model, processor, batch_size, bar)
         short = list(write.answers(questions, min(max_new_tokens, _LONGEST_ANSWER)))
         long = list(write.answers(chains, max_new_tokens))
-    right = [grade_answer(q, text) for (_, q), (text, _) in zip(pairs, short, strict=True)]
-    values = [_chain_values(prompt.puzzle, *out) for prompt, out in zip(chains, long, strict=True)]
-    columns: list[list[float | None]] = [[*right]]
-    columns += [[value[i] for value in values] for i in range(len(_METRICS) - 1)]
-    judged = [[float(value) for value in column if value is not None] for column in columns]
-    return np.array([[sum(column), len(column)] for column in judged])
+    right = (grade_answer(q, text) for (_, q), (text, _) in zip(pairs, short, strict=True))
+    values = (_chain_values(prompt.puzzle, *out) for prompt, out in zip(chains, long, strict=True))
+    return Answered(tuple(right), tuple(values))
 
 
-def _chain_values(
-    puzzle: Puzzle, text: str, finish_reason: FinishReason
-) -> tuple[float, float | None, float]:
-    """Returns whether the answer is right, the F1 of what is seen, and whether it is whole."""
+def _chain_values(puzzle: Puzzle, text: str, finish_reason: FinishReason) -> ChainValues:
     parsed = read(text, puzzle, finish_reason)
     is_right = choice(parsed, puzzle) == 1.0
-    return float(is_right), perception(parsed, puzzle), float(parsed.status == "ok")
+    return ChainValues(puzzle, is_right, perception(parsed, puzzle), parsed.status == "ok")
 
 
 class GreedyWriter:

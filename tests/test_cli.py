@@ -80,9 +80,10 @@ def test_every_subcommand_has_one_row():
     data = [f"data {name}" for name in ("make", "show", "stats", "import", "export")]
     rewards = ["rewards score", "rewards explain"]
     assert list(COMMANDS) == [
-        *("demo", *data, "sft", "grpo", "eval", "eval compare"),
+        *("demo", *data, "sft", "dpo", "grpo", "eval", "eval compare"),
         *("eval export", "eval export-task", "eval show"),
-        *("rollout", "serve-rollouts", *rewards),
+        *("rollout", "pairs", "credit", "credit auroc", "rounds"),
+        *("rerank", "rerank study", "serve", "serve-rollouts", *rewards),
         *("export", "ablate warm-start", "report"),
     ]
     assert all(command.help.endswith(".") for command in COMMANDS.values())

@@ -6,19 +6,27 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from trl import GRPOConfig, SFTConfig
+from trl import DPOConfig, GRPOConfig, SFTConfig
 
 from rl_avr.pipeline.rollout import rollouts_file
+from rl_avr.preference.train import dpo_arguments
+from rl_avr.preference.train_config import CountedConfig, PairLossConfig
 from rl_avr.settings import (
+    CreditStudySettings,
     DataSettings,
     DemoSettings,
+    DpoSettings,
     EvalSettings,
     GrpoSettings,
+    PairsSettings,
+    RerankSettings,
     RolloutSettings,
+    RoundsSettings,
     SftSettings,
     load_settings,
 )
 from rl_avr.training.config import (
+    CreditConfig,
     KlConfig,
     MethodsConfig,
     SamplerConfig,
@@ -30,18 +38,23 @@ from sft_warmstart.config import LossConfig, OwnChainsConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 KINDS = {
+    "credit": CreditStudySettings,
     "data": DataSettings,
     "demo": DemoSettings,
+    "dpo": DpoSettings,
     "eval": EvalSettings,
     "grpo": GrpoSettings,
+    "pairs": PairsSettings,
+    "rerank": RerankSettings,
     "rollout": RolloutSettings,
+    "rounds": RoundsSettings,
     "sft": SftSettings,
 }
-TRL = {GrpoSettings: GRPOConfig, SftSettings: SFTConfig}
+TRL = {DpoSettings: DPOConfig, GrpoSettings: GRPOConfig, SftSettings: SFTConfig}
 RUN_CONFIGS = sorted(
     p
     for p in CONFIGS.glob("*/*.yaml")
-    if p.parent.name not in ("accelerate", "methods", "sft", "ablate")
+    if p.parent.name not in ("accelerate", "methods", "pairs", "preference", "sft", "ablate")
 )
 
 
@@ -93,8 +106,30 @@ def test_a_method_s_overlay_changes_one_place_and_can_be_laid_over_any_run(name,
     check_methods(ours.methods, args, ours.rollouts.dynamic)
 
 
+_PAIR = {"policy": "runs/demo/dpo/policy", "reference": "assets/warm_policy"}
+_START = {"policy": "assets/warm_policy", "reference": "assets/warm_policy"}
+CREDIT_OVERLAYS = {
+    "credit_claims": CreditConfig(source="claims", claim_weight=1.0),
+    "credit_implicit": CreditConfig(source="implicit", **_PAIR),
+    "credit_both": CreditConfig(source="both", claim_weight=1.0, **_PAIR),
+    "credit_refreshed": CreditConfig(source="implicit", refresh_steps=10, **_START),
+}
+
+
+@pytest.mark.parametrize("name", CREDIT_OVERLAYS)
+@pytest.mark.parametrize("below", ["demo", "qwen2_5_vl_3b", "qwen2_5_vl_7b", "llava_next_7b"])
+def test_an_overlay_of_credit_changes_credit_alone(name, below):
+    files = [CONFIGS / below / "grpo.yaml", CONFIGS / "methods" / f"{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(GrpoSettings, files[:n], []) for n in (1, 2))
+    assert ours.credit == CREDIT_OVERLAYS[name]
+    assert ours.run.dir == f"runs/{name}"
+    assert replace(ours, run=plain.run, credit=plain.credit) == plain
+
+
 def test_every_method_s_overlay_is_tested():
-    assert {p.stem for p in (CONFIGS / "methods").iterdir()} == {"grpo_d", "stcr", "sec"}
+    found = {p.stem for p in (CONFIGS / "methods").iterdir()}
+    assert found == {"grpo_d", "stcr", "sec", *CREDIT_OVERLAYS}
 
 
 @pytest.mark.parametrize("folder", ["qwen2_5_vl_3b", "qwen2_5_vl_7b", "llava_next_7b"])
@@ -147,6 +182,93 @@ def test_an_overlay_of_sft_changes_what_it_says_and_leaves_the_rest(name):
 
 def test_every_overlay_of_sft_is_tested():
     assert {p.stem for p in (CONFIGS / "sft").iterdir()} == set(SFT_OVERLAYS)
+
+
+DPO_OVERLAYS = {
+    "aft": ({"loss": PairLossConfig("aft", 0.5, "boundary", 0.5)}, {}),
+    "dpo_sft": ({}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]}),
+    "ipo": ({}, {"loss_type": ["ipo"], "beta": 0.1}),
+    "orpo": ({"loss": PairLossConfig("orpo")}, {"beta": 0.1}),
+    "simpo": ({"loss": PairLossConfig("simpo", 0.5)}, {"beta": 2.0}),
+    "truncate90": ({"counted": CountedConfig(90, "words")}, {}),
+}
+
+
+@pytest.mark.parametrize("name", DPO_OVERLAYS)
+def test_an_overlay_of_preference_training_changes_what_it_says_and_leaves_the_rest(name):
+    files = [CONFIGS / "demo" / "dpo.yaml", CONFIGS / "preference" / f"{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(DpoSettings, files[:n], []) for n in (1, 2))
+    preference, trainer = DPO_OVERLAYS[name]
+    assert ours.preference == replace(plain.preference, **preference)
+    assert ours.trainer == {**plain.trainer, **trainer}
+    assert ours.run.dir == f"runs/{name if name == 'dpo_sft' else f'dpo_{name}'}"
+    assert ours != replace(plain, run=ours.run)
+    same = {"run": plain.run, "preference": plain.preference, "trainer": plain.trainer}
+    assert replace(ours, **same) == plain
+    dpo_arguments(ours.run, ours.preference, ours.trainer)
+
+
+def test_every_overlay_of_preference_training_is_tested():
+    assert {p.stem for p in (CONFIGS / "preference").iterdir()} == set(DPO_OVERLAYS)
+
+
+def test_dpo_of_a_large_model_has_llava_reasoner_s_values():
+    settings = load_settings(DpoSettings, [CONFIGS / "qwen2_5_vl_7b" / "dpo.yaml"], [])
+    keys = ("learning_rate", "num_train_epochs", "beta", "lr_scheduler_type", "warmup_steps")
+    assert tuple(settings.trainer[key] for key in keys) == (5e-7, 1, 0.1, "cosine", 0.03)
+    eight = settings.trainer["per_device_train_batch_size"] * 8
+    assert eight * settings.trainer["gradient_accumulation_steps"] == 32
+    assert settings.policy.freeze == ("vision_tower", "connector")
+
+
+NO_RANDOM = {"random": 0}
+PAIR_OVERLAYS = {
+    "hard": {"ways": NO_RANDOM | {"hard_choice": 2, "hard_perception": 1, "perception_graded": 1}},
+    "length_matched": {"ways": NO_RANDOM | {"length_matched": 3}, "length_gap": 0.05},
+    "star": {
+        "ways": NO_RANDOM | {"gold_vs_own_error": 3},
+        "min_accuracy": 0.0,
+        "max_accuracy": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PAIR_OVERLAYS)
+def test_an_overlay_of_pairs_changes_what_it_says_and_leaves_the_rest(name):
+    files = [CONFIGS / "demo" / "pairs.yaml", CONFIGS / "pairs" / f"{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(PairsSettings, files[:n], []) for n in (1, 2))
+    assert ours.pairs == replace(plain.pairs, **PAIR_OVERLAYS[name]) != plain.pairs
+    assert ours.run == replace(plain.run, dir=f"runs/pairs_{name}")
+
+
+@pytest.mark.parametrize(("name", "temperature"), [("choice", 1.2), ("short", 1.0)])
+def test_rollouts_for_pairs_have_llava_reasoner_s_temperatures(name, temperature):
+    files = [CONFIGS / "demo" / "rollout.yaml", CONFIGS / "pairs" / f"rollout_{name}.yaml"]
+    assert files[1].read_text().startswith("# ")
+    plain, ours = (load_settings(RolloutSettings, files[:n], []) for n in (1, 2))
+    assert ours.rollouts.sampling.temperature == temperature
+    assert ours.rollout.num_generations == 32
+    assert ours.run.dir == f"runs/rollout_{name}"
+    data = replace(plain.data, ask="perception", num_questions=4) if name == "short" else plain.data
+    assert ours.data == data
+
+
+def test_every_overlay_of_pairs_is_tested():
+    names = {p.stem for p in (CONFIGS / "pairs").iterdir()}
+    assert names == {*PAIR_OVERLAYS, "rollout_choice", "rollout_short"}
+
+
+def test_the_demo_s_pairs_are_made_of_its_rollouts_and_read_by_its_training():
+    pairs = load_settings(PairsSettings, [CONFIGS / "demo" / "pairs.yaml"])
+    rollouts = load_settings(RolloutSettings, [CONFIGS / "demo" / "rollout.yaml"])
+    training = load_settings(DpoSettings, [CONFIGS / "demo" / "dpo.yaml"])
+    assert pairs.pairs.rollouts == (rollouts.run.dir,)
+    assert pairs.pairs.held_out == (f"{rollouts.data.path}:held_out",)
+    assert training.preference.pairs == pairs.run.dir
+    assert (pairs.pairs.min_accuracy, pairs.pairs.max_accuracy) == (0.25, 0.85)
+    assert pairs.pairs.ways == {"random": 3}
 
 
 def test_own_chains_are_read_where_the_demo_s_rollouts_are_written():

@@ -41,6 +41,7 @@ LAYERS = {
     "rl_avr.inference": 3,
     "rl_avr.reporting": 3,
     "sft_warmstart": 4,
+    "rl_avr.preference": 4,
     "rl_avr.evaluation": 4,
     "rl_avr.settings": 5,
     "rl_avr.yaml_types": 5,
@@ -60,6 +61,8 @@ SIDEWAYS = {
     ("rl_avr.parsing", "rl_avr.chain_lines"),  # a text is read line by line
     ("rl_avr.chain_lines", "rl_avr.prompts"),
     ("rl_avr.training", "rl_avr.collector"),
+    ("rl_avr.inference", "rl_avr.training"),  # a claim's tokens are found as training finds them
+    ("rl_avr.reporting", "rl_avr.inference"),  # a page shows the credit of a chain
     ("rl_avr.training", "rl_avr.dynamic_sampling"),  # the trainer fills its batches by it
     ("rl_avr.training", "rl_avr.reporting"),  # the metrics callback writes the metrics file
     ("rl_avr.pipeline", "rl_avr.settings"),  # a pipeline runs other settings' steps

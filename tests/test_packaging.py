@@ -39,11 +39,12 @@ def unmet(requirements: list[str], pins: dict[str, Version]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("group", ["core", "cpu", "dev", "build"])
+@pytest.mark.parametrize("group", ["core", "cpu", "serve", "dev", "build"])
 def test_lock_meets_every_direct_dependency(group):
     groups = {
         "core": PROJECT["dependencies"],
         "cpu": EXTRAS["cpu"],
+        "serve": EXTRAS["serve"],
         "dev": EXTRAS["dev"],
         "build": PYPROJECT["build-system"]["requires"],
     }
@@ -105,7 +106,10 @@ def test_every_import_is_declared():
     ours = set(sys.stdlib_module_names) | set(PACKAGES) | {"_typeshed"}
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     roots = set().union(*(imported_roots(path) for path in files)) - ours
-    runtime = [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["gpu"]]
+    runtime = [
+        *PROJECT["dependencies"],
+        *(one for name in ("cpu", "gpu", "serve") for one in EXTRAS[name]),
+    ]
     declared = {canonicalize_name(Requirement(text).name) for text in runtime}
     providers = packages_distributions()
     undeclared = {

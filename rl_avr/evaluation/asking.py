@@ -19,6 +19,7 @@ from rl_avr.contracts import GradedGroup, Prompt, RolloutGroup
 from rl_avr.errors import DataError, RolloutError
 from rl_avr.evaluation.labels import in_letters
 from rl_avr.evaluation.problems import Problem
+from rl_avr.evaluation.reranking import Reranker
 from rl_avr.evaluation.rows import ProblemRow, samples_of
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine, Sampling
@@ -59,8 +60,12 @@ class Answered:
     chains: Mapping[str, GradedGroup] = field(default_factory=dict)
 
 
-class LetteredEngine(Closing):
-    """An engine whose completions name choices by letters, whatever names the prompt gave them.
+class ReadableEngine(Closing):
+    """An engine whose completions are as the parser reads them.
+
+    They name choices by letters, whatever names the prompt gave them, and begin with what the
+    prompt began the turn with; tokens, and so costs, are of what was sampled. `last` has the
+    groups of the last call as they were.
 
     Args:
         engine: what samples; whoever made it closes it.
@@ -70,10 +75,12 @@ class LetteredEngine(Closing):
         self._engine = engine
         self.weights_version = engine.weights_version
         self.problems: Mapping[str, Problem] = {}
+        self.last: list[RolloutGroup] = []
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[RolloutGroup]:
-        """Returns the engine's groups with the names of choices replaced."""
-        return [self._in_letters(group) for group in self._engine.generate(prompts, sampling)]
+        """Returns the engine's groups, their texts whole and with the names of choices replaced."""
+        self.last = self._engine.generate(prompts, sampling)
+        return [self._readable(group) for group in self.last]
 
     def sync_weights(
         self, named_weights: Iterable[tuple[str, torch.Tensor]], step: int | None = None
@@ -85,13 +92,15 @@ class LetteredEngine(Closing):
     def close(self) -> None:
         """Leaves the engine open."""
 
-    def _in_letters(self, group: RolloutGroup) -> RolloutGroup:
-        style = self.problems[group.prompt.prompt_id].labels
-        if style == "letters":
+    def _readable(self, group: RolloutGroup) -> RolloutGroup:
+        prompt = group.prompt
+        style = self.problems[prompt.prompt_id].labels
+        if style == "letters" and not prompt.prefill:
             return group
-        num_choices = group.prompt.puzzle.num_choices
+        num_choices = prompt.puzzle.num_choices
         changed = (
-            replace(one, text=in_letters(one.text, style, num_choices)) for one in group.completions
+            replace(one, text=in_letters(prompt.prefill + one.text, style, num_choices))
+            for one in group.completions
         )
         return replace(group, completions=tuple(changed))
 
@@ -105,7 +114,8 @@ class Asker(Closing):
         rewards: how they are graded.
         num_samples: k.
         seed: of the samples.
-        phases: measures prompts, generation and grading.
+        phases: measures prompts, generation, grading and reranking.
+        reranker: scores the samples; None leaves them without a score.
     """
 
     def __init__(
@@ -116,9 +126,12 @@ class Asker(Closing):
         num_samples: int,
         seed: int,
         phases: Phases,
+        *,
+        reranker: Reranker | None = None,
     ) -> None:
-        self._engine = LetteredEngine(engine)
+        self._engine = ReadableEngine(engine)
         self._phases = phases
+        self._reranker = reranker
         sampling, limit = rollouts.sampling, rollouts.max_truncated_share
         greedy = replace(sampling, temperature=0.0)
         self._passes = {
@@ -154,10 +167,16 @@ class Asker(Closing):
             name: collector.collect(prompts, num, "eval", name)
             for name, (collector, num) in self._passes.items()
         }
-        return [
+        answered = [
             _answered(problem, {name: found[i] for name, found in groups.items()})
             for i, problem in enumerate(problems)
         ]
+        if self._reranker is None:
+            return answered
+        with self._phases("reranking"):
+            said = zip(answered, self._engine.last, strict=True)
+            rows = [self._reranker.reranked(one.row, group) for one, group in said]
+        return [replace(one, row=row) for one, row in zip(answered, rows, strict=True)]
 
 
 def _answered(problem: Problem, chains: dict[str, GradedGroup]) -> Answered:

@@ -7,6 +7,7 @@ and says nothing about perception or rules.
     pass@k       k sampled chains hold a right one
     majority@k   the vote of k chains is right
     best@k       the chain that the reranker ranks first of k is right
+    reranked     the vote of all sampled chains, weighed by the reranker's scores, is right
     perception   share of what there is to read of the shown panels that is read rightly
     rule         share of the rules that are named rightly
 """
@@ -51,9 +52,20 @@ def columns(rows: Sequence[ProblemRow], ks: Iterable[int] = (1,)) -> Columns:
             found[f"majority@{k}"] = _column(rows, partial(_majority, k=k))
         if k > 1 and has_scores:
             found[f"best@{k}"] = _column(rows, partial(_best, k=k))
+    if has_scores:
+        found["reranked"] = _column(rows, _reranked)
     found["perception"] = _column(rows, _of_tallies(lambda sample: sample.perception), np.nan)
     found["rule"] = _column(rows, _of_tallies(lambda sample: sample.rules), np.nan)
     return {name: values for name, values in found.items() if not np.isnan(values).all()}
+
+
+def accuracy(rows: Sequence[ProblemRow]) -> tuple[str, np.ndarray] | None:
+    """Returns the metric by which problems are told apart, and its values, shape (P,).
+
+    It is pass@1, without sampled chains `greedy`; none where no problem was answered.
+    """
+    found = columns(rows)
+    return next(((name, found[name]) for name in ("pass@1", "greedy") if name in found), None)
 
 
 def num_samples(rows: Sequence[ProblemRow]) -> int:
@@ -97,6 +109,11 @@ def _best(row: ProblemRow, k: int) -> float | None:
     if len(scores) < len(row.samples):
         return None
     return best_of_k(scores, [sample.is_right for sample in row.samples], k)
+
+
+def _reranked(row: ProblemRow) -> float | None:
+    is_scored = all(sample.score is not None for sample in row.samples)
+    return float(row.reranked == row.gold) if is_scored and row.gold is not None else None
 
 
 def chains_of(row: ProblemRow) -> tuple[Sample, ...]:

@@ -103,6 +103,7 @@ class CachedEngine(Closing):
             self._policy,
             prompt.prompt_id,
             prompt.text,
+            *([prompt.prefill] if prompt.prefill else []),
             asdict(sampling.config),
             sampling.seed,
         ]

@@ -6,9 +6,8 @@
                      ends behind that statement: a policy that uses its chain now chooses a choice
                      with that value
 
-Both begin the policy's turn with text of ours. Of the engine this asks one thing: that it
-appends the ids of `prefill` to those of the rendered prompt before it samples, and that the
-text to be read is `prefill` with the sampled text behind it (`Prefilled.whole`).
+Both are made of what the policy said greedily to the problem itself, and begin its turn with
+that (`Prompt.prefill`); what is read and graded is the beginning with the completion behind it.
 
 Source: Measuring Faithfulness in Chain-of-Thought Reasoning (Lanham et al. 2023), early
 answering and adding mistakes.
@@ -16,8 +15,8 @@ answering and adding mistakes.
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import floor
 
 from rewards.state import value_of
@@ -27,8 +26,9 @@ from rl_avr.elicitation.reading import read
 from rl_avr.elicitation.schema import schema_of
 from rl_avr.errors import DataError
 from rl_avr.evaluation.probes import marked
-from rl_avr.evaluation.problems import Problem
+from rl_avr.evaluation.problems import Problem, Refused
 from rl_avr.prompts import ANSWER_MARK, ChainLine, answer_form_of
+from rl_avr.seeding import rng_for
 
 _STATEMENT_END = re.compile(r"\n|\.(?= )")
 """A line's end, or a sentence's."""
@@ -36,25 +36,47 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
-class Prefilled:
-    """A problem whose answer has begun.
+class ChainProbe:
+    """A change of a problem and of the policy's chain.
 
     Args:
-        problem: what is asked.
-        prefill: how the policy's turn begins.
+        make: problem, chain and seed -> what is asked instead; nothing where it cannot be made.
+        needs: what a problem and its chain must have.
     """
 
-    problem: Problem
-    prefill: str
+    make: Callable[[Problem, str, int], list[Problem]]
+    needs: str
 
-    def whole(self, sampled: str) -> str:
-        """Returns the text that is read and graded."""
-        return self.prefill + sampled
+
+def chain_probed(
+    problems: Iterable[Problem], chains: Mapping[str, str], names: Sequence[str], seed: int
+) -> Iterator[Problem | Refused]:
+    """Yields what every chain probe makes of each problem.
+
+    Args:
+        problems: what is evaluated; those that other probes made are passed over.
+        chains: prompt id -> what the policy said to it; a problem without any is passed over.
+        names: keys of `CHAIN_PROBES`; others are passed over.
+        seed: of what is altered; of a problem it hangs on its id alone.
+
+    Yields:
+        Problems; a `Refused` names each problem that a probe cannot be applied to.
+    """
+    for problem in problems:
+        name = problem.prompt.prompt_id
+        if problem.values("probe") or name not in chains:
+            continue
+        for probe in (one for one in names if one in CHAIN_PROBES):
+            found = CHAIN_PROBES[probe].make(problem, chains[name], seed)
+            yield from found
+            if not found:
+                reason = f"the probe needs {CHAIN_PROBES[probe].needs}"
+                yield Refused(f"{name}, probe {probe}", reason)
 
 
 def truncated_chains(
     problem: Problem, text: str, shares: Sequence[float] = SHARES
-) -> list[Prefilled]:
+) -> list[Problem]:
     """Returns the problem with the first lines of a chain and the mark of an answer.
 
     Args:
@@ -75,7 +97,7 @@ def truncated_chains(
     if not lines:
         return []
     return [
-        Prefilled(
+        _begun(
             marked(problem, "truncated_chain", f"{share:g}"),
             _asks_now(problem, lines[: floor(share * len(lines))]),
         )
@@ -83,7 +105,7 @@ def truncated_chains(
     ]
 
 
-def corrupted_chain(problem: Problem, text: str, rng: random.Random) -> Prefilled | None:
+def corrupted_chain(problem: Problem, text: str, rng: random.Random) -> Problem | None:
     """Returns the problem with a chain whose prediction is that of another choice.
 
     One ruled attribute of the missing panel is picked by lot among those that a wrong choice
@@ -100,7 +122,8 @@ def corrupted_chain(problem: Problem, text: str, rng: random.Random) -> Prefille
     """
     prompt = problem.prompt
     puzzle = prompt.puzzle
-    if not puzzle.has_state or puzzle.answer_index is None or prompt.kind != "cot":
+    is_asked_so = prompt.kind == "cot" and problem.labels == "letters"
+    if not (is_asked_so and puzzle.has_state and puzzle.answer_index is not None):
         return None
     parsed = read(text, puzzle, answer_form=answer_form_of(prompt.text))
     options = _options(puzzle, parsed.panel_claims)
@@ -110,14 +133,14 @@ def corrupted_chain(problem: Problem, text: str, rng: random.Random) -> Prefille
     values = _other_values(puzzle, claim)
     value = rng.choice(sorted(values))
     end = _STATEMENT_END.search(text, claim.end)
-    rest = text[claim.end : end.end() if end else len(text)]
+    # a line's end is left to the policy: in many vocabularies it is one token with what follows
+    rest = text[claim.end : end.end() if end else len(text)].removesuffix("\n")
     is_compact = text[claim.start : claim.end] == line.words[claim.value]
     word = line.words[value] if is_compact else spoken(line, line.words[value])
     prefill = f"{text[: claim.start]}{word}{rest}"
     expected = " ".join(map(str, values[value]))
-    return Prefilled(
-        marked(problem, "corrupted_chain", changed=claim.attribute, expected=expected), prefill
-    )
+    changed = marked(problem, "corrupted_chain", changed=claim.attribute, expected=expected)
+    return _begun(changed, prefill)
 
 
 def _options(puzzle: Puzzle, claims: Sequence[PanelClaim]) -> list[tuple[PanelClaim, ChainLine]]:
@@ -146,7 +169,8 @@ def _chain_lines(problem: Problem, text: str) -> list[str]:
     """Returns the lines of a chain that stand before its answer, empty ones left out."""
     is_tagged = answer_form_of(problem.prompt.text) == "tags"
     chain, mark, _ = text.partition("</think>" if is_tagged else ANSWER_MARK)
-    if not mark or problem.prompt.kind != "cot":
+    # what was said is kept with letters
+    if not mark or problem.prompt.kind != "cot" or problem.labels != "letters":
         return []
     lines = chain.removeprefix("<think>").split("\n")
     return [line for line in lines if line.strip()]
@@ -157,3 +181,26 @@ def _asks_now(problem: Problem, lines: Sequence[str]) -> str:
     if answer_form_of(problem.prompt.text) == "tags":
         return f"<think>\n{chain}</think>\n<answer>"
     return f"{chain}{ANSWER_MARK}"
+
+
+def _begun(problem: Problem, prefill: str) -> Problem:
+    return replace(problem, prompt=replace(problem.prompt, prefill=prefill))
+
+
+def _corrupted(problem: Problem, text: str, seed: int) -> list[Problem]:
+    rng = rng_for("corrupted_chain", seed, problem.prompt.prompt_id)
+    found = corrupted_chain(problem, text, rng)
+    return [] if found is None else [found]
+
+
+CHAIN_PROBES: dict[str, ChainProbe] = {
+    "truncated_chain": ChainProbe(
+        lambda problem, text, _: truncated_chains(problem, text),
+        "a chain before its answer, and choices named by letters",
+    ),
+    "corrupted_chain": ChainProbe(
+        _corrupted,
+        "a state, choices named by letters, and a chain that predicts a value which a wrong "
+        "choice has otherwise",
+    ),
+}

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from rl_avr.errors import ConfigError, check_range
 from rl_avr.evaluation.benchmarks.config import LoadConfig
+from rl_avr.inference.config import Method
+
+CHAIN_PROBE_NAMES = ("truncated_chain", "corrupted_chain")
+"""Probes that are made of the policy's own chains; an engine goes on from them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,43 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True)
+class RerankConfig:
+    """A vote of the sampled chains in which each weighs by the policy's implicit reward."""
+
+    reference: str = ""
+    """Folder, hub name or adapters of the policy that the evaluated one was trained from; empty
+    scores nothing."""
+    method: Method = "weighted_softmax"
+    """How scores become votes; `rl_avr.algo.voting` has the formulas."""
+    temperature: float = 1.0
+    """Of the scores, in nats; softmax and sigmoid read it."""
+
+    def __post_init__(self) -> None:
+        """Checks the range."""
+        check_range("temperature", self.temperature, 0, open_low=True)
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """A general set that is asked beside the problems: what the policy could do before."""
+
+    benchmark: str = ""
+    """As `eval.benchmark`; empty asks none."""
+    path: str = ""
+    """Where its files lie."""
+    load: LoadConfig = field(default_factory=LoadConfig)
+    """As `eval.load`; `limit` holds for this set."""
+
+    def __post_init__(self) -> None:
+        """Checks that both are there, or neither."""
+        if bool(self.benchmark) != bool(self.path):
+            raise ConfigError(
+                f"path: expected benchmark and path together, got {self.benchmark!r} and "
+                f"{self.path!r}"
+            )
+
+
+@dataclass(frozen=True)
 class EvalConfig:
     """What is measured, and on which problems."""
 
@@ -51,12 +92,18 @@ class EvalConfig:
     load: LoadConfig = field(default_factory=LoadConfig)
     """How the benchmark's problems are shown; `limit` and `answer_form` give way to
     `eval.num_puzzles` and `rewards.answer_form`."""
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+    trained_on: str = ""
+    """Folder of puzzles whose split `train` the policy was trained on; problems are then told apart
+    by how they differ from it: in distribution, harder, other configuration, other family."""
     adapter: str = ""
     """Folder of LoRA adapters of `policy.path`; they are merged into `merged` in `run.dir`."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     probes: tuple[str, ...] = ()
     """Changes of every problem that are asked beside it: context_blind, choices_permuted,
-    relabelled, paraphrased, perturbed_twin."""
+    relabelled, paraphrased, perturbed_twin; and of the policy's own chain, which it goes on from:
+    truncated_chain, corrupted_chain."""
+    rerank: RerankConfig = field(default_factory=RerankConfig)
     cache: str = ""
     """File in which chains are kept by policy, prompt and sampling, across runs, so that none is
     sampled twice; more samples are added to those that are there. Empty keeps none."""
@@ -84,6 +131,16 @@ class EvalConfig:
         check_range("max_failures", self.max_failures, 1)
         check_range("num_bootstrap", self.num_bootstrap, 1)
         check_range("confidence", self.confidence, 0, 1, open_low=True, open_high=True)
+        chain_probes = [name for name in self.probes if name in CHAIN_PROBE_NAMES]
+        if chain_probes and self.endpoint.url:
+            raise ConfigError(
+                f"probes: {chain_probes[0]}: expected a rollout engine, because an endpoint does "
+                "not say whether it goes on from the beginning of a turn; got an endpoint"
+            )
+        if self.rerank.reference and self.endpoint.url:
+            raise ConfigError(
+                "rerank: expected no reference with an endpoint, whose policy has no logprobs here"
+            )
         if self.adapter and self.endpoint.url:
             raise ConfigError("adapter: expected none with an endpoint, which has its own policy")
         if bool(self.benchmark) != bool(self.path):

@@ -19,6 +19,7 @@ from typing import get_args
 from rl_avr.contracts import Puzzle
 from rl_avr.errors import ConfigError, nearest
 from rl_avr.evaluation.benchmarks.config import LabelStyle
+from rl_avr.evaluation.config import CHAIN_PROBE_NAMES
 from rl_avr.evaluation.labels import labelled_text
 from rl_avr.evaluation.paraphrases import paraphrases
 from rl_avr.evaluation.problems import Problem, Refused
@@ -48,7 +49,7 @@ def probed(
 
     Args:
         problems: what is evaluated.
-        names: keys of `PROBES`.
+        names: keys of `PROBES`; those of `chain_probes`, which need a chain, are passed over.
         seed: of the orders of the choices; a problem's own order hangs on its id alone.
 
     Yields:
@@ -57,13 +58,14 @@ def probed(
     Raises:
         ConfigError: at once, for a name that is no probe.
     """
+    known = (*PROBES, *CHAIN_PROBE_NAMES)
     for name in names:
-        if name not in PROBES:
+        if name not in known:
             raise ConfigError(
-                f"probe {name!r}: expected one of {', '.join(PROBES)}; nearest: "
-                f"{nearest(name, PROBES, count=1)}"
+                f"probe {name!r}: expected one of {', '.join(known)}; nearest: "
+                f"{nearest(name, known, count=1)}"
             )
-    return _probed(problems, names, seed)
+    return _probed(problems, [name for name in names if name in PROBES], seed)
 
 
 def _probed(

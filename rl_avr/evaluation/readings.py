@@ -13,7 +13,7 @@ from math import isnan
 
 import numpy as np
 
-from rl_avr.evaluation.breakdown import by_tag, chains_of, columns
+from rl_avr.evaluation.breakdown import accuracy, by_tag, chains_of, columns
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.evaluation.metrics import Interval, bootstrap_difference, majority_vote
 from rl_avr.evaluation.rows import ProblemRow, Reason, reason_of
@@ -109,9 +109,8 @@ def answer_of(row: ProblemRow) -> int | None:
 
 
 def _accuracy(rows: Sequence[ProblemRow]) -> np.ndarray:
-    found = columns(rows)
-    known = [found[name] for name in _ACCURACIES if name in found]
-    return known[0] if known else np.full(len(rows), np.nan)
+    known = accuracy(rows)
+    return known[1] if known else np.full(len(rows), np.nan)
 
 
 def _is_right(row: ProblemRow) -> bool:

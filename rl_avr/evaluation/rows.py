@@ -67,6 +67,7 @@ class ProblemRow:
         greedy: the chain at temperature 0; None where none was asked for.
         samples: the sampled chains.
         error: what went wrong, for a problem without chains.
+        reranked: choice of the samples' vote, each weighing by its score; None without one.
     """
 
     prompt_id: str
@@ -76,6 +77,7 @@ class ProblemRow:
     greedy: Sample | None = None
     samples: tuple[Sample, ...] = ()
     error: str | None = None
+    reranked: int | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Returns all values of a tag, in order; none where the problem has no such tag."""

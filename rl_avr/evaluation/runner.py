@@ -9,8 +9,10 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +22,24 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from rewards.config import RewardConfig
 from rl_avr.chat import decode_image
 from rl_avr.difficulty_record import write_json
-from rl_avr.errors import DataError, RolloutError
+from rl_avr.errors import RolloutError
 from rl_avr.evaluation.asking import Answered, Asker, Phases
-from rl_avr.evaluation.benchmarks.raven import rule_tags
 from rl_avr.evaluation.breakdown import columns, status_counts, summary
 from rl_avr.evaluation.cache import CachedEngine
-from rl_avr.evaluation.config import EvalConfig
+from rl_avr.evaluation.config import CHAIN_PROBE_NAMES, EvalConfig
 from rl_avr.evaluation.endpoint import EndpointEngine
-from rl_avr.evaluation.loaders import load_problems
-from rl_avr.evaluation.probes import probed
+from rl_avr.evaluation.problem_sets import asked_problems, chain_problems
 from rl_avr.evaluation.problems import Problem, Refused
 from rl_avr.evaluation.readings import base_rows, probe_readings
+from rl_avr.evaluation.reranking import Reranker, load_reranker
 from rl_avr.evaluation.results import CHAINS, append, begin, put_in_order, read_rows
 from rl_avr.evaluation.rows import ProblemRow
+from rl_avr.evaluation.shifts import split_shares
 from rl_avr.modeling.config import PolicyConfig
 from rl_avr.modeling.digest import policy_digest
 from rl_avr.modeling.loading import load_processor
 from rl_avr.reporting.tables import results_table
 from rl_avr.training.config import DataConfig, RunConfig
-from rl_avr.training.puzzle_data import read_prompts
-from rl_avr.training.puzzle_files import kind_of
 from rl_avr.training.run_folder import prepare_run
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
@@ -97,6 +97,7 @@ def evaluate(
     rewards: RewardConfig,
     config: EvalConfig,
     make: Callable[[RunConfig, PolicyConfig, RolloutConfig, EvalConfig], Engine] = load_engine,
+    make_reranker: Callable[[PolicyConfig, EvalConfig], Reranker] = load_reranker,
 ) -> dict[str, Any]:
     """Measures a policy, prints the table, and writes `eval.json`, rows and chains.
 
@@ -108,10 +109,12 @@ def evaluate(
         rewards: how they are graded.
         config: what is measured.
         make: makes the engine; it is not called where nothing is left to ask.
+        make_reranker: makes what scores chains, where `config` names a reference.
 
     Returns:
         What `eval.json` holds: `{"metrics": {name: interval}, "per_puzzle": {name: [value, …]}}`
-        of the problems themselves, readings of probes, refused files, seconds by phase.
+        of the problems themselves, shares right by split, readings of probes, refused files,
+        seconds by phase.
 
     Raises:
         ConfigError: a policy that cannot be loaded.
@@ -123,22 +126,25 @@ def evaluate(
         folder = prepare_run(run)
         problems, refused = asked_problems(data, rewards, config, run.seed)
         asked = what_decides(run, policy, data, rollouts, rewards, config)
-        done = begin(folder, asked, problems, run.resume)
-    there = {row.prompt_id for row in done}
-    left = [problem for problem in problems if problem.prompt.prompt_id not in there]
-    if left:
 
-        def load() -> Engine:
+    def load() -> Engine:
+        with phases("loading"):
+            return make(run, policy, rollouts, config)
+
+    with ExitStack() as stack:
+
+        @cache
+        def asker() -> Asker:
+            key = json.dumps(policy_key(policy, rollouts, config))
+            cached = CachedEngine(load, Path(config.cache), key) if config.cache else load()
+            engine = stack.enter_context(cached)
             with phases("loading"):
-                return make(run, policy, rollouts, config)
+                reranker = make_reranker(policy, config) if config.rerank.reference else None
+            asks = partial(Asker, engine, rollouts, rewards, config.num_samples, run.seed, phases)
+            return stack.enter_context(asks(reranker=reranker))
 
-        key = json.dumps(policy_key(policy, rollouts, config))
-        cached = CachedEngine(load, Path(config.cache), key) if config.cache else load()
-        with (
-            cached as engine,
-            Asker(engine, rollouts, rewards, config.num_samples, run.seed, phases) as asker,
-        ):
-            ask_rest(asker, left, folder, config, len(done))
+        more, unchanged = _ask_all(asker, problems, folder, asked, config, run=run, phases=phases)
+    problems, refused = problems + more, refused + unchanged
     with phases("statistics"):
         put_in_order(folder, [problem.prompt.prompt_id for problem in problems])
         rows = read_rows(folder)
@@ -150,56 +156,39 @@ def evaluate(
     return result
 
 
-def asked_problems(
-    data: DataConfig, rewards: RewardConfig, config: EvalConfig, seed: int
+def _ask_all(
+    asker: Callable[[], Asker],
+    problems: Sequence[Problem],
+    folder: Path,
+    asked: dict[str, Any],
+    config: EvalConfig,
+    *,
+    run: RunConfig,
+    phases: Phases,
 ) -> tuple[list[Problem], list[Refused]]:
-    """Returns the problems with what the probes make of them, and what cannot be used.
+    """Asks what is not there yet: the problems, then what chain probes make of their chains.
 
-    Raises:
-        DataError: the data cannot be read, an id stands twice, or no problem can be used.
+    Returns:
+        What chain probes made, and what they could not be applied to.
     """
-    kept: list[Problem] = []
-    refused: list[Refused] = []
 
-    def usable(found: Iterable[Problem | Refused]) -> list[Problem]:
-        refused.extend(one for one in found if isinstance(one, Refused))
-        return [one for one in found if isinstance(one, Problem)]
+    def ask(some: Sequence[Problem], done: Sequence[ProblemRow]) -> None:
+        there = {row.prompt_id for row in done}
+        left = [problem for problem in some if problem.prompt.prompt_id not in there]
+        if left:
+            ask_rest(asker(), left, folder, config, len(done))
 
-    problems = usable(list(_problems(data, rewards, config)))
-    kept = usable(list(probed(problems, config.probes, seed)))
-    counts = Counter(one.prompt.prompt_id for one in kept)
-    twice = [name for name, num in counts.items() if num > 1]
-    if twice or not kept:
-        raise DataError(
-            f"{config.path or data.path}: "
-            + (f"prompt {twice[0]} is there twice; " if twice else "no problem can be used; ")
-            + (f"the first refused: {refused[0].reason}; " if refused else "")
-            + "expected problems, every id once"
-        )
-    return kept, refused
-
-
-def _problems(
-    data: DataConfig, rewards: RewardConfig, config: EvalConfig
-) -> Iterable[Problem | Refused]:
-    if config.benchmark:
-        limit = config.num_puzzles or config.load.limit
-        load = replace(config.load, limit=limit, answer_form=rewards.answer_form)
-        return load_problems(config.benchmark, Path(config.path), load)
-    limit = config.num_puzzles or data.num_puzzles
-    prompts = read_prompts(replace(data, num_puzzles=limit), answer_form=rewards.answer_form)
-    return [Problem(prompt, _tags(prompt.puzzle, data)) for prompt in prompts]
-
-
-def _tags(puzzle: Any, data: DataConfig) -> tuple[tuple[str, str], ...]:
-    return (
-        ("benchmark", "data"),
-        ("split", data.split),
-        ("configuration", puzzle.configuration),
-        ("pattern", kind_of(puzzle)),
-        *rule_tags([(rule.kind, rule.attribute) for rule in puzzle.rules]),
-        ("difficulty", f"{puzzle.difficulty:g}"),
-    )
+    with phases("loading"):
+        # of a run that goes on some of them are there
+        known, _ = chain_problems(folder, problems, config, run.seed)
+        done = begin(folder, asked, [*problems, *known], run.resume)
+    ask(problems, done)
+    with phases("loading"):
+        more, refused = chain_problems(folder, problems, config, run.seed)
+        if more:
+            done = begin(folder, asked, [*problems, *more], True, keeps_failed=True)
+    ask(more, done)
+    return more, refused
 
 
 def what_decides(
@@ -220,6 +209,10 @@ def what_decides(
         "source": [config.benchmark, config.path, data.path],
         "shown": [*(str(value) for key, value in vars(config.load).items() if key != "limit")],
     }
+    if config.rerank.reference:
+        reference = Path(config.rerank.reference)
+        votes = [config.rerank.method, config.rerank.temperature]
+        found["rerank"] = [policy_digest(reference) or str(reference), *votes]
     return json.loads(json.dumps(found))
 
 
@@ -269,7 +262,7 @@ def _append(answered: Sequence[Answered], folder: Path) -> None:
 
 
 def measured(rows: Sequence[ProblemRow], config: EvalConfig, seed: int) -> dict[str, Any]:
-    """Returns metrics, values by puzzle and readings of probes, ready for JSON."""
+    """Returns metrics, values by puzzle, shares by split and readings of probes, for JSON."""
     base = base_rows(rows)
     found = columns(base, (1, config.num_samples))
     readings = probe_readings(rows, config, seed)
@@ -279,6 +272,7 @@ def measured(rows: Sequence[ProblemRow], config: EvalConfig, seed: int) -> dict[
             name: [None if math.isnan(value) else value for value in column.tolist()]
             for name, column in found.items()
         },
+        "splits": {name: one.as_dict() for name, one in split_shares(rows, config, seed).items()},
         "readings": [{**vars(one), "value": one.value.as_dict()} for one in readings],
         "failed": {row.prompt_id: row.error for row in rows if row.error is not None},
     }
@@ -286,7 +280,7 @@ def measured(rows: Sequence[ProblemRow], config: EvalConfig, seed: int) -> dict[
 
 def described(result: dict[str, Any], rows: Sequence[ProblemRow], name: str) -> str:
     """Returns the tables of a result, and what went wrong, for a terminal."""
-    lines = [results_table({name: result["metrics"]})]
+    lines = [results_table({name: result["metrics"] | result["splits"]})]
     if result["readings"]:
         lines.append("")
         lines += [_reading_line(one) for one in result["readings"]]
@@ -337,5 +331,7 @@ def describe_evaluation(
         f"{num} problems, {len(refused)} refused; {num * (1 + config.num_samples)} chains: one "
         f"greedy and {config.num_samples} sampled of each"
     )
+    if names := [name for name in config.probes if name in CHAIN_PROBE_NAMES]:
+        lines.append(f"{', '.join(names)}: more problems, made of the greedy chains")
     lines += [f"refused: {one.where}: {one.reason}" for one in refused[:_NUM_NAMED]]
     return "\n".join(lines)

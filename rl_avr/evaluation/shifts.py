@@ -7,12 +7,16 @@ other_family         matrix puzzles, scenes or people's own images, never traine
 retention            not a puzzle at all: what the policy could do before
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from rl_avr.contracts import Puzzle
+from rl_avr.evaluation.breakdown import accuracy, by_tag
+from rl_avr.evaluation.config import EvalConfig
+from rl_avr.evaluation.metrics import Interval
 from rl_avr.evaluation.problems import Problem
+from rl_avr.evaluation.rows import ProblemRow
 
 Shift = Literal["in_distribution", "harder", "other_configuration", "other_family"]
 
@@ -67,3 +71,26 @@ def with_shift(problem: Problem, trained: TrainedOn) -> Problem:
 def as_retention(problem: Problem) -> Problem:
     """Returns a problem of a general set, tagged so that it stays out of all other numbers."""
     return replace(problem, tags=(*problem.tags, ("probe", "retention")))
+
+
+def split_shares(rows: Sequence[ProblemRow], config: EvalConfig, seed: int) -> dict[str, Interval]:
+    """Returns metric and split -> mean over its problems with its interval.
+
+    The metric is pass@1, without sampled chains that of the greedy one. Without problems tagged
+    with a shift, and without a general set, there are none.
+
+    Args:
+        rows: of an evaluation, in any order; what probes made of problems is left out.
+        config: of the intervals.
+        seed: of the bootstrap.
+    """
+    base = [row for row in rows if not row.values("probe")]
+    general = [row for row in rows if "retention" in row.values("probe")]
+    found: dict[str, Interval] = {}
+    for part, tag, names in ((base, "shift", get_args(Shift)), (general, "probe", ("retention",))):
+        if known := accuracy(part):
+            metric, values = known
+            shares = by_tag(part, values, tag, config, seed)
+            words = {name: f"{metric}, {name.replace('_', ' ')}" for name in names}
+            found |= {words[name]: shares[name] for name in names if name in shares}
+    return found

@@ -73,10 +73,15 @@ def target_layers(model: Any, targets: Sequence[str], parts: Sequence[Part]) -> 
     return [name for name in names if not targets or any(_ends_in(name, t) for t in targets)]
 
 
-def load_adapter(model: Any, folder: str | Path) -> Any:
+def load_adapter(model: Any, folder: str | Path, name: str = "default") -> Any:
     """Returns the policy with the adapters of a folder, as training or peft saved them.
 
     Another base is seen by names and shapes alone; where just its path differs, peft warns.
+
+    Args:
+        model: the plain policy, or one with adapters of other names, which stay the active ones.
+        folder: of the adapters.
+        name: what they are called beside others.
 
     Raises:
         ConfigError: the folder holds no LoRA adapters, or those of another base.
@@ -98,18 +103,23 @@ def load_adapter(model: Any, folder: str | Path) -> Any:
             f"{config.to_dict().get('r', 'none')}"
         )
     trained_on = config.base_model_name_or_path
+    adapted = model
     try:
-        adapted = peft.get_peft_model(model, config)
+        if has_adapters(model):
+            model.add_adapter(name, config)
+        else:
+            adapted = peft.get_peft_model(model, config, adapter_name=name)
     except ValueError as error:  # no layer has the names of the targets
         raise _other_base(folder, model, trained_on, str(error)) from error
-    own = {name: w.shape for name, w in peft.get_peft_model_state_dict(adapted).items()}
-    given = {name: w.shape for name, w in weights.items()}
-    wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+    state = peft.get_peft_model_state_dict(adapted, adapter_name=name)
+    own = {key: w.shape for key, w in state.items()}
+    given = {key: w.shape for key, w in weights.items()}
+    wrong = sorted(key for key in own.keys() | given.keys() if own.get(key) != given.get(key))
     if wrong:
-        said = ", ".join(f"{name} {_shape(given, name)}" for name in wrong[:_MAX_NAMED])
+        said = ", ".join(f"{key} {_shape(given, key)}" for key in wrong[:_MAX_NAMED])
         why = f"{len(wrong)} weights do not fit, first {said}"
         raise _other_base(folder, model, trained_on, why)
-    peft.set_peft_model_state_dict(adapted, weights)
+    peft.set_peft_model_state_dict(adapted, weights, adapter_name=name)
     return adapted
 
 

@@ -83,11 +83,11 @@ def check_shared_prefix(model: Any, batch: SharedPrefixBatch, temperature: float
     tiny = SharedPrefixBatch(batch.prompts[group : group + 1], ids_BC, mask_BC)
     with evaluating(base):
         packed_BC = base(shared_prefix=tiny).logprobs
-        plain_BC = _plain_logprobs(base, tiny, temperature)
+        plain_BC = plain_logprobs(base, tiny, temperature)
     return (packed_BC - plain_BC).abs().max().item()
 
 
-def _plain_logprobs(base: Any, batch: SharedPrefixBatch, temperature: float) -> torch.Tensor:
+def plain_logprobs(base: Any, batch: SharedPrefixBatch, temperature: float) -> torch.Tensor:
     """Returns (B, C) logprobs of rows of one prompt, each with its image."""
     (prompt,) = batch.prompts
     count, length = batch.completion_ids_BC.shape

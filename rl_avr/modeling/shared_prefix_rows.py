@@ -1,4 +1,4 @@
-"""From rows as trl pads and repeats them to prompts that stand once each.
+"""From rows as trl pads and repeats them, or a processor makes them, to prompts that stand once.
 
 B: completions, P: padded prompt, C: padded completion.
 """
@@ -13,6 +13,18 @@ from rl_avr.modeling.shared_prefix import PromptInputs, SharedPrefixBatch
 
 _PER_IMAGE = ("image_grid_thw", "image_sizes")
 _PER_ROW = ("pixel_attention_mask",)
+_NOT_IMAGES = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+
+
+def processed_inputs(made: Any) -> PromptInputs:
+    """Returns a prompt as a processor made it, in a batch of one.
+
+    Args:
+        made: the processor's tensors; `input_ids` is (1, P), without padding.
+    """
+    images = {name: value for name, value in made.items() if name not in _NOT_IMAGES}
+    types = made.get("mm_token_type_ids")
+    return PromptInputs(made["input_ids"][0], images, None if types is None else types[0])
 
 
 def batch_of_rows(

@@ -143,7 +143,7 @@ def _advantage_lines(seen: Seen) -> Iterator[str]:
     outcomes = ", ".join(f"{times} x {number(value)}" for value, times in count.most_common())
     yield f"  outcomes: {outcomes}; mean total {sum(totals) / len(totals):.3f}"
     if seen.is_by_token:
-        yield "  of each chain the mean over its tokens, the credit of claims among it"
+        yield "  of each chain the mean over its tokens, their own credit among it"
     if not any(seen.advantages):
         reason = "are worth the same" if len(set(totals)) == 1 else "end alike"
         yield f"  all 0: the chains of this group {reason}, and nothing is learned from it"

@@ -9,9 +9,10 @@ from rl_avr.contracts import CHOICE_LETTERS, Completion, Prompt, Puzzle
 from rl_avr.elicitation.reading import read
 from rl_avr.errors import DataError, RlAvrError
 from rl_avr.evaluation.breakdown import status_counts
-from rl_avr.evaluation.results import CHAINS, ROWS
+from rl_avr.evaluation.config import CHAIN_PROBE_NAMES
+from rl_avr.evaluation.problem_sets import asked_problems
+from rl_avr.evaluation.results import CHAINS, ROWS, read_rows
 from rl_avr.evaluation.rows import ProblemRow, Sample, reason_of
-from rl_avr.evaluation.runner import asked_problems
 from rl_avr.pipeline.data_manifest import write_whole
 from rl_avr.prompts import answer_form_of
 from rl_avr.puzzles.config import RenderConfig
@@ -63,39 +64,17 @@ def write_browser(
     Raises:
         DataError: no evaluation is there, or a file of it cannot be read.
     """
-    rows = read_rows(folder / ROWS)
+    rows = read_rows(folder)
+    if not rows:
+        raise DataError(f"{folder / ROWS}: expected the problems of an evaluation, found none")
     kept = [rows[place * len(rows) // num] for place in range(num)] if num < len(rows) else rows
-    names = {row.prompt_id for row in kept}
+    names = {row.prompt_id for row in kept} | {shown_with(row) for row in kept}
     said = read_said(folder, names)
     problems = [shown_problem(row, said, shown_chains(row, said, num_chains)) for row in kept]
     path = out or folder / "browse.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, render_browser(f"rl_avr: {folder.name}", _summary(rows, kept), problems))
     return path
-
-
-def read_rows(path: Path) -> list[ProblemRow]:
-    """Returns the rows of an evaluation; half a line at the end of a running one is left out.
-
-    Raises:
-        DataError: there is no such file, nothing is in it, or another line is no row.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: expected the problems of an evaluation, as rl-avr eval writes them; "
-            f"got: {error}"
-        ) from error
-    # what follows the last line end is empty or half a line
-    rows = [
-        ProblemRow.from_json(line, f"{path}, line {number}")
-        for number, line in enumerate(lines[:-1], start=1)
-        if line.strip()
-    ]
-    if not rows:
-        raise DataError(f"{path}: expected a problem or more, found none")
-    return rows
 
 
 def read_said(folder: Path, names: set[str]) -> Said:
@@ -160,10 +139,16 @@ def shown_problem(row: ProblemRow, said: Said, chains: tuple[ShownChain, ...]) -
         tags=tuple((visible(name), visible(value)) for name, value in row.tags),
         gold=_gold(row, prompt.puzzle if prompt else None),
         prompt=prompt.text if prompt else "",
-        images=said.images.get(row.prompt_id) or _drawn(prompt),
+        images=said.images.get(shown_with(row)) or _drawn(prompt),
         error=row.error,
         chains=chains,
     )
+
+
+def shown_with(row: ProblemRow) -> str:
+    """Returns the id of the problem whose images were shown: its own, or that of its chain."""
+    is_chain_probe = any(probe in CHAIN_PROBE_NAMES for probe in row.values("probe"))
+    return row.values("of")[0] if is_chain_probe else row.prompt_id
 
 
 def kind_of_chain(sample: Sample) -> Kind:

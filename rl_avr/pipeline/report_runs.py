@@ -10,23 +10,24 @@ from typing import Any
 import numpy as np
 
 from rl_avr.errors import DataError
-from rl_avr.evaluation.breakdown import by_tag, by_two_tags, columns, num_samples, summary
+from rl_avr.evaluation.breakdown import accuracy, by_tag, by_two_tags, columns, num_samples, summary
 from rl_avr.evaluation.comparing import run_names
 from rl_avr.evaluation.comparison import compare
 from rl_avr.evaluation.config import EvalConfig
 from rl_avr.evaluation.readings import base_rows, probe_readings
-from rl_avr.evaluation.results import ROWS
+from rl_avr.evaluation.results import ROWS, read_rows
 from rl_avr.evaluation.rows import ProblemRow, Sample
+from rl_avr.evaluation.shifts import split_shares
 from rl_avr.pipeline.data_manifest import write_whole
 from rl_avr.pipeline.eval_show import (
     Said,
     kind_of_chain,
-    read_rows,
     read_said,
     shown_chain,
     shown_problem,
 )
 from rl_avr.pipeline.report import read_json, run_metrics, write_report
+from rl_avr.puzzles.grammar import CONFIGURATIONS
 from rl_avr.reporting.browser import ShownChain, ShownProblem
 from rl_avr.reporting.comparison_page import (
     ComparisonPage,
@@ -35,7 +36,7 @@ from rl_avr.reporting.comparison_page import (
     comparison_markdown,
     render_comparison,
 )
-from rl_avr.reporting.references import references_of
+from rl_avr.reporting.references import references_by_configuration, references_of
 from rl_avr.reporting.tables import percent, points
 
 _NUM_EXAMPLES = 6
@@ -108,14 +109,14 @@ def read_run(name: str, folder: Path) -> Run:
         DataError: it is no folder, it holds neither an evaluation nor metrics, or one of its
             files cannot be read.
     """
-    config, is_evaluation = folder / "config.yaml", (folder / ROWS).is_file()
+    config, rows = folder / "config.yaml", read_rows(folder)
     metrics = run_metrics(folder)
-    if not (is_evaluation or metrics):
+    if not (rows or metrics):
         raise DataError(f"{folder}: expected {ROWS} or metrics of a run, found neither")
     return Run(
         name=name,
         folder=folder,
-        rows=tuple(read_rows(folder / ROWS)) if is_evaluation else (),
+        rows=tuple(rows),
         metrics=tuple(metrics),
         config_text=config.read_text(encoding="utf-8") if config.is_file() else "",
         versions=read_json(folder / "versions.json"),
@@ -132,7 +133,10 @@ def comparison_page(runs: Sequence[Run]) -> ComparisonPage:
         summary=_summary(measured),
         results={run.name: _metrics(run) for run in measured},
         chance=float(np.mean([1 / num for num in num_choices])) if num_choices else None,
-        references=references_of(value for row in rows for value in row.values("benchmark")),
+        references=references_of(*(_values(rows, name) for name in ("benchmark", "configuration"))),
+        splits={run.name: _splits(run) for run in measured},
+        by_configuration={run.name: _by_configuration(run) for run in measured},
+        references_by_configuration=references_by_configuration(_values(rows, "benchmark")),
         tests=_tests(measured),
         heats=tuple(heat for run in measured for heat in heat_maps(run.name, run.base)),
         readings=tuple(
@@ -154,6 +158,23 @@ def _columns(rows: Sequence[ProblemRow]) -> dict[str, np.ndarray]:
 def _metrics(run: Run) -> dict[str, Any]:
     found = summary(_columns(run.base), _CONFIG, _SEED)
     return {name: interval.as_dict() for name, interval in found.items()}
+
+
+def _splits(run: Run) -> dict[str, Any]:
+    found = split_shares(run.rows, _CONFIG, _SEED)
+    return {name: interval.as_dict() for name, interval in found.items()}
+
+
+def _by_configuration(run: Run) -> dict[str, Any]:
+    """Returns configuration -> pass@1 or share of right greedy answers, RAVEN's in their order."""
+    known = accuracy(run.base)
+    found = by_tag(run.base, known[1], "configuration", _CONFIG, _SEED) if known else {}
+    order = [*(name for name in CONFIGURATIONS if name in found), *found]
+    return {name: found[name].as_dict() for name in dict.fromkeys(order)}
+
+
+def _values(rows: Sequence[ProblemRow], name: str) -> set[str]:
+    return {value for row in rows for value in row.values(name)}
 
 
 def _are_alike(runs: Sequence[Run]) -> bool:
@@ -209,15 +230,11 @@ def heat_maps(name: str, rows: Sequence[ProblemRow]) -> list[HeatMap]:
     Problems without rules are laid out by their pattern. The first row and column are over
     all; without configurations there is no map.
     """
-    found = _columns(rows)
-    metric = "pass@1" if "pass@1" in found else "greedy"
-    first, second = (
-        "configuration",
-        "rule" if any(row.values("rule") for row in rows) else "pattern",
-    )
-    if metric not in found or not any(row.values(first) for row in rows):
+    first, second = "configuration", "rule" if _values(rows, "rule") else "pattern"
+    known = accuracy(rows)
+    if not (known and _values(rows, first)):
         return []
-    values = found[metric]
+    metric, values = known
     cells: dict[tuple[str, str], Mapping[str, Any]] = {
         (_ALL, _ALL): summary({metric: values}, _CONFIG, _SEED)[metric].as_dict()
     }

@@ -63,7 +63,7 @@ def explain_completion(asked: Asked, config: Path | None = None, html: Path | No
         RewardError: one of the user's own functions failed.
     """
     rewards = load_rewards(config) if config else RewardConfig()
-    group, index, source, image = _found(asked, rewards)
+    group, index, source, image = find_completion(asked, rewards)
     shown = _shown(group, index, source, image, rewards)
     if html:
         try:
@@ -115,7 +115,13 @@ Found = tuple[RolloutGroup, int, str, bytes | None]
 """The group, the completion's index in it, where it was found, and the image."""
 
 
-def _found(asked: Asked, rewards: RewardConfig) -> Found:
+def find_completion(asked: Asked, rewards: RewardConfig) -> Found:
+    """Returns the completion that is asked for, with its group.
+
+    Raises:
+        ConfigError: the arguments do not name one.
+        DataError: it is not there, or a file cannot be read.
+    """
     is_own = asked.puzzle is not None and asked.text is not None
     if (asked.rollouts is None) == (not is_own) or (asked.puzzle is None) != (asked.text is None):
         raise ConfigError(

@@ -23,6 +23,8 @@ _LIGHT, _DARK = (255, 255, 255), (0, 76, 130)
 """Colours of 0% and 100%; lightness alone tells them apart."""
 _WHITE_INK_FROM = 0.72
 """Share from which white letters stand out more than dark ones."""
+_MOST_CONFIGURATIONS = 8
+"""Groups of bars that can be told apart on a phone."""
 _TESTS = ("policy", "metric", "difference", "p", "p (Holm)", "problems")
 Cell = Mapping[str, Any]
 """`value`, `low`, `high` and `n` of an interval."""
@@ -67,6 +69,9 @@ class ComparisonPage:
         results: policy -> metric -> cell, in the order of the columns.
         chance: share that blind guessing gets right; None where there are no choices.
         references: others on the same benchmark.
+        splits: policy -> metric and split -> cell, below the other rows of the table.
+        by_configuration: policy -> configuration -> cell of its accuracy; a figure of its own.
+        references_by_configuration: others -> configuration -> share.
         tests: every policy against the first.
         heats: accuracy by two tags.
         readings: policy, probe and measure, number, sentence.
@@ -81,6 +86,9 @@ class ComparisonPage:
     results: Mapping[str, Mapping[str, Any]]
     chance: float | None = None
     references: tuple[Reference, ...] = ()
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_configuration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    references_by_configuration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tests: tuple[PairedTest, ...] = ()
     heats: tuple[HeatMap, ...] = ()
     readings: tuple[tuple[str, str, str, str], ...] = ()
@@ -88,6 +96,11 @@ class ComparisonPage:
     examples: tuple[ShownProblem, ...] = ()
     configs: tuple[tuple[str, str], ...] = ()
     versions: tuple[tuple[str, Mapping[str, str]], ...] = field(default=())
+
+    @property
+    def table(self) -> dict[str, dict[str, Any]]:
+        """Policy -> every row of the table."""
+        return {name: {**one, **self.splits.get(name, {})} for name, one in self.results.items()}
 
 
 def render_comparison(page: ComparisonPage) -> str:
@@ -107,8 +120,9 @@ def render_comparison(page: ComparisonPage) -> str:
     training = [(name, _uri(curves.reward_curves(rows))) for name, rows in page.training]
     return environment.get_template(_TEMPLATE).render(
         page=page,
-        table=table_cells(page.results),
+        table=table_cells(page.table),
         bars=_uri(bars),
+        configuration_bars=_uri(_configuration_bars(page)),
         training=[(name, uri) for name, uri in training if uri],
         words=KIND_WORDS,
     )
@@ -116,9 +130,11 @@ def render_comparison(page: ComparisonPage) -> str:
 
 def comparison_markdown(page: ComparisonPage) -> str:
     """Returns the tables of the page in Markdown: results, tests, accuracy by two tags."""
-    parts = [f"# {page.title}", page.summary, markdown_table(page.results)]
+    parts = [f"# {page.title}", page.summary, markdown_table(page.table)]
     parts += [
-        f"{one.who} on {one.benchmark}: {one.share:.1%} ({one.source})." for one in page.references
+        f"{one.who} on {label(one.configuration) + ' of ' if one.configuration else ''}"
+        f"{one.benchmark}: {one.share:.1%} ({one.source})."
+        for one in page.references
     ]
     if page.tests:
         parts.append(_table(_TESTS, [_test_cells(one) for one in page.tests]))
@@ -130,6 +146,21 @@ def comparison_markdown(page: ComparisonPage) -> str:
         header = ["", *(label(column) for column in heat.columns)]
         parts += [f"**{heat.title}**", _table(header, rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _configuration_bars(page: ComparisonPage) -> bytes | None:
+    num = len({name for cells in page.by_configuration.values() for name in cells})
+    if not 1 < num <= _MOST_CONFIGURATIONS:
+        return None
+    results = {
+        policy: {label(name): cell for name, cell in cells.items()}
+        for policy, cells in page.by_configuration.items()
+    }
+    references = [
+        (who, {label(name): share for name, share in shares.items()})
+        for who, shares in page.references_by_configuration.items()
+    ]
+    return curves.accuracy_bars(results, chance=page.chance, references=references)
 
 
 def _test_cells(one: PairedTest) -> list[str]:

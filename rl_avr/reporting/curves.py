@@ -9,6 +9,7 @@ Source: Color Universal Design (Okabe and Ito 2008), the palette.
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -44,6 +45,8 @@ _WIDTH_IN, _HEIGHT_IN = 5.0, 2.9
 _PNG_DPI = 160
 _MOST_IN_A_LINE = 4
 """Names of metrics that fit side by side under the bars."""
+_BREAK = re.compile(r"@|Grid$")
+"""Where a name that does not fit goes on below."""
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rl_avr",
     "font.size": 10,
@@ -118,7 +121,7 @@ def accuracy_bars(
     results: Results,
     fmt: FigureFormat = "svg",
     chance: float | None = CHANCE,
-    references: Sequence[tuple[str, float]] = (),
+    references: Sequence[tuple[str, float | Mapping[str, float]]] = (),
 ) -> bytes | None:
     """Draws every metric of every policy as a bar with its interval, in percent.
 
@@ -127,7 +130,8 @@ def accuracy_bars(
         fmt: of the figure.
         chance: share that blind guessing gets right, a dotted line under the metrics that count
             right answers; None draws none.
-        references: name and share of others on the same problems, a line each there.
+        references: name and share of others on the same problems, a line each there; or their
+            shares by metric, each under its own.
     """
     metrics, policies = metric_names(results), policy_names(results)
     if not any(is_number(_field(results, p, m, "value")) for p in policies for m in metrics):
@@ -140,12 +144,16 @@ def accuracy_bars(
             centres = np.arange(len(metrics)) + (index - (len(policies) - 1) / 2) * width
             _draw_bars(axes, results, policy, centres, width, _BARS[index % len(_BARS)])
         if chance is not None:
-            _draw_level(axes, metrics, chance, ":", "guessing")
+            _draw_level(axes, metrics, dict.fromkeys(metrics, chance), ":", "guessing")
         for index, (who, share) in enumerate(references):
             dashes: Dashes = "-." if index % 2 else "--"
-            _draw_level(axes, metrics, share, dashes, f"{who}, {share:.0%}")
+            if isinstance(share, Mapping):
+                _draw_level(axes, metrics, share, dashes, who)
+            else:
+                shares = dict.fromkeys(metrics, share)
+                _draw_level(axes, metrics, shares, dashes, f"{who}, {share:.0%}")
         is_crowded = len(metrics) > _MOST_IN_A_LINE
-        names = [name.replace("@", "\n@") if is_crowded else name for name in metrics]
+        names = [_BREAK.sub(r"\n\g<0>", name) if is_crowded else name for name in metrics]
         axes.set_xticks(np.arange(len(metrics)), names)
         axes.set_ylim(0, 108)
         axes.set_yticks(range(0, 101, 20))
@@ -155,13 +163,14 @@ def accuracy_bars(
 
 
 def _draw_level(
-    axes: Axes, metrics: Sequence[str], share: float, dashes: Dashes, label: str
+    axes: Axes, metrics: Sequence[str], shares: Mapping[str, float], dashes: Dashes, label: str
 ) -> None:
-    """Draws a share as a line over the metrics that count right answers."""
-    counting = [i for i, name in enumerate(metrics) if name not in ("perception", "rule")]
+    """Draws shares as lines over the metrics that count right answers."""
+    names = [name for name in shares if name not in ("perception", "rule")]
+    counting = [i for i, name in enumerate(metrics) if name in names]
     if counting:
         left, right = [i - 0.45 for i in counting], [i + 0.45 for i in counting]
-        heights = [100 * share] * len(counting)
+        heights = [100 * shares[metrics[i]] for i in counting]
         axes.hlines(heights, left, right, "#000000", linestyles=dashes, label=label)
 
 

@@ -95,12 +95,54 @@ class DataConfig:
 class CreditConfig:
     """How advantages reach single tokens."""
 
+    source: Literal["none", "claims", "implicit", "both"] = "none"
+    """`none`, all tokens of a completion have its advantage, plain GRPO; `claims`, those of a claim
+    also get the claim's own truth against its group; `implicit`, the advantage is spread by how
+    much likelier `policy` finds a token than `reference` does; `both`, spread, and claims added."""
     claim_weight: float = 0.0
-    """Weight of a claim's own truth on its tokens; 0 is plain GRPO."""
+    """Weight of a claim's own truth on its tokens, with `claims` and `both`."""
+    policy: str = ""
+    """Folder or hub name of a policy whose taste is credit, or a folder of adapters."""
+    reference: str = ""
+    """What `policy` was trained from."""
+    strength: float = 0.5
+    """How far a token's weight is from 1 for credit of one standard deviation of its completion;
+    0 is plain GRPO."""
+    low: float = 0.0
+    """Least weight of a token."""
+    high: float = 2.0
+    """Greatest weight of a token."""
+    refresh_steps: int = 0
+    """Steps after which the running policy takes the place of `policy` as the one whose taste is
+    credit, again and again; 0 leaves it. `policy` and `reference` may then be the same."""
 
     def __post_init__(self) -> None:
-        """Checks the ranges."""
+        """Checks the ranges, and that what is chosen has what it needs."""
         check_range("claim_weight", self.claim_weight, 0)
+        check_range("strength", self.strength, 0)
+        check_range("low", self.low, 0, 1)
+        check_range("high", self.high, 1)
+        check_range("refresh_steps", self.refresh_steps, 0)
+        if self.has_claims != (self.claim_weight > 0):
+            raise ConfigError(
+                f"claim_weight: expected a number > 0 with credit.source claims or both and 0 "
+                f"otherwise, got {self.claim_weight:g} with source {self.source}"
+            )
+        if self.is_implicit and not (self.policy and self.reference):
+            raise ConfigError(
+                f"source: {self.source} needs two policies, credit.policy and credit.reference; "
+                f"got {self.policy!r} and {self.reference!r}"
+            )
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether claims are credited by their own truth."""
+        return self.source in ("claims", "both")
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether the advantage is spread by implicit credit."""
+        return self.source in ("implicit", "both")
 
 
 @dataclass(frozen=True)

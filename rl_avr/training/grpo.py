@@ -27,6 +27,7 @@ from rl_avr.training.config import (
     UpdateConfig,
 )
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.implicit_credit import load_credit_pair
 from rl_avr.training.methods import check_methods
 from rl_avr.training.policy_parts import choose_trained, save_policy, set_learning_rates
 from rl_avr.training.puzzle_data import read_prompts
@@ -150,12 +151,13 @@ def make_trainer(
         make_collector=_collector_maker(run, policy, rollouts, rewards, processor),
         banned_token_ids=banned_token_ids(processor),
         parity_max_mean_gap=rollouts.parity_max_mean_gap,
-        claim_weight=credit.claim_weight,
         rewards=rewards,
         rollouts_path=folder / "rollouts" / f"rank{args.process_index}.jsonl",
         dynamic=rollouts.dynamic,
         update=update,
         methods=methods,
+        credit=credit,
+        credit_pair=load_credit_pair(credit, policy.dtype, processor),
     )
     trainer.add_callback(SampleCallback(folder / "samples", lambda: trainer.groups))
     set_learning_rates(trainer, policy.learning_rates)

@@ -1,7 +1,7 @@
 """What a checkpoint of GRPO holds beyond trl's, and how a run goes on from it bit for bit.
 
 _save_checkpoint                adds what sampling has learned about the puzzles, all that a run
-                                needs to go on bit for bit, and a reference policy that moves
+                                needs to go on bit for bit, and policies beside it that move
 _load_optimizer_and_scheduler   reads it back
 _get_output_dir                 is another folder until a checkpoint is whole
 """
@@ -22,8 +22,8 @@ _REFERENCE = "reference"
 class GrpoCheckpoints(Resumable):
     """Stands before trl's `GRPOTrainer` among a class's bases.
 
-    The class has a `collector`, an `_order` of prompts and a `_refiller`, as `AvrGrpoTrainer`
-    has; all three are saved and restored.
+    The class has a `collector`, an `_order` of prompts, a `_refiller` and `_implicit`, None or the
+    credit of tokens, as `AvrGrpoTrainer` has; all of them are saved and restored.
     """
 
     _aside: str | None = None
@@ -56,6 +56,8 @@ class GrpoCheckpoints(Resumable):
                 if self.args.should_save:
                     self._refiller.save(checkpoint)
                     self._order.save(checkpoint)
+                    if self._implicit is not None:
+                        self._implicit.save(checkpoint)
                     if self.args.sync_ref_model:
                         self._reference().save_pretrained(checkpoint / _REFERENCE)
             finally:
@@ -70,6 +72,8 @@ class GrpoCheckpoints(Resumable):
             return
         self._refiller.load(Path(checkpoint))
         self._order.load(Path(checkpoint))
+        if self._implicit is not None:
+            self._implicit.load(Path(checkpoint))
         if self.args.sync_ref_model:
             load_weights(self._reference(), Path(checkpoint) / _REFERENCE)
         ranks = self.accelerator

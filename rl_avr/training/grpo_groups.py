@@ -13,7 +13,16 @@ from typing import Any
 import torch
 from accelerate.utils import gather
 
-from rl_avr.metric_names import KL_WEIGHT, PARITY_GAP, REWARD, REWARD_STD, none_share
+from rl_avr.algo.token_credit import spread_weights
+from rl_avr.errors import ConfigError
+from rl_avr.metric_names import (
+    CREDIT_SPREAD,
+    KL_WEIGHT,
+    PARITY_GAP,
+    REWARD,
+    REWARD_STD,
+    none_share,
+)
 from rl_avr.training.credit import group_token_credit
 from rl_avr.training.group_outcomes import outcome_shares
 from rl_avr.training.policy_pass import group_prompt
@@ -125,12 +134,39 @@ class CollectedGroups:
         self._metrics[mode][PARITY_GAP].append(mean_gap)
         check_gap(mean_gap, self._parity_max_mean_gap, self.state.global_step)
 
-    def _with_claim_credit(self: Any, output: dict[str, Any]) -> torch.Tensor:
-        """Returns (B, T): each completion's advantage plus the credit of its tokens' claims."""
-        credit = group_token_credit(
-            self._groups, self._tokenizer, output["completion_ids"].shape[1]
-        ).to(output["advantages"].device)
-        return output["advantages"].unsqueeze(1) + self._claim_weight * credit
+    def _with_credit(self: Any, output: dict[str, Any]) -> torch.Tensor:
+        """Returns (B, T): each completion's advantage as its tokens get it."""
+        advantages, credit = output["advantages"], self._credit
+        if advantages.dim() > 1:
+            raise ConfigError(
+                "methods.advantages.transform gives every token an advantage of its own; expected "
+                f"one a completion with credit.source {credit.source}"
+            )
+        by_token = advantages.unsqueeze(1)
+        if self._implicit is not None:
+            by_token = by_token * self._implicit_weights(output)
+        if credit.has_claims:
+            claims = group_token_credit(
+                self._groups, self._tokenizer, output["completion_ids"].shape[1]
+            )
+            by_token = by_token + credit.claim_weight * claims.to(advantages.device)
+        return by_token
+
+    def _implicit_weights(self: Any, output: dict[str, Any]) -> torch.Tensor:
+        """Returns (B, T): the weights by which implicit credit spreads the advantages."""
+        config, mask = self._credit, output["completion_mask"]
+        if self.model.training:
+            with self._clock.phase("sync"):
+                self._implicit.refresh(self.model, self.state.global_step)
+        with self._clock.phase("reward"), self.accelerator.autocast():
+            found = self._implicit(self._group_prompts, output["completion_ids"], mask)
+        weights = spread_weights(
+            output["advantages"], found, mask, config.strength, config.low, config.high
+        )
+        mean = (weights - 1).abs()[mask.bool()].mean()
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode][CREDIT_SPREAD].append(self.accelerator.gather(mean).mean().item())
+        return weights
 
 
 def column(name: str) -> Callable[..., list[float]]:

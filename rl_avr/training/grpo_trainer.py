@@ -9,8 +9,8 @@ What is wrapped, and why (a contract test names each seam and its signature):
     _generate_and_score_completions     collects the batch's graded groups first, fresh puzzles in
                                         the place of useless ones, under the schedule's weight of
                                         the KL penalty; afterwards checks parity, weights the
-                                        advantages by difficulty, transforms them and adds the
-                                        credit of claims to them
+                                        advantages by difficulty, transforms them and gives
+                                        single tokens their credit
     _prepare_inputs                     draws the prompts when a batch is generated, and shuffles
                                         and splits whole groups where trl does so with rows
     _compute_loss                       says whose completions the logprobs are asked of, and how
@@ -38,11 +38,13 @@ from rl_avr.contracts import GradedGroup, Prompt
 from rl_avr.errors import RolloutError
 from rl_avr.metric_names import sampler_share
 from rl_avr.modeling.config import Part
+from rl_avr.modeling.policy_pair import PolicyPair
 from rl_avr.modeling.weights import mask_logits, named_weights
-from rl_avr.training.config import MethodsConfig, UpdateConfig
+from rl_avr.training.config import CreditConfig, MethodsConfig, UpdateConfig
 from rl_avr.training.finite import Now, check_gradients, check_loss, watch_gradients
 from rl_avr.training.grpo_checkpoints import GrpoCheckpoints
 from rl_avr.training.grpo_groups import CollectedGroups, column
+from rl_avr.training.implicit_credit import ImplicitCredit
 from rl_avr.training.methods import make_order, make_schedule, make_transform, outcomes_of
 from rl_avr.training.phase_clock import OptimizerTime, PhaseClock
 from rl_avr.training.policy_pass import (
@@ -58,6 +60,7 @@ from rollouts.config import DynamicConfig
 from rollouts.recorder import append_groups
 
 _PLAIN, _SHARED, _NEUTRAL = DynamicConfig(), UpdateConfig(), MethodsConfig()
+_NO_CREDIT = CreditConfig()
 
 
 class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
@@ -68,7 +71,8 @@ class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
         make_collector: builds the collector; called once the process group is up.
         banned_token_ids: never sampled, and never given probability by the policy.
         parity_max_mean_gap: largest mean |engine logprob - policy logprob|.
-        claim_weight: weight of the token-level credit of claims; 0 leaves trl's advantages.
+        credit: how advantages reach single tokens.
+        credit_pair: the two policies of implicit credit, where that is asked for.
         rewards: names and weights of what the collector's scores hold.
         rollouts_path: where graded groups are recorded; those thrown away, and the difficulty of
             the puzzles, are recorded beside it.
@@ -86,12 +90,13 @@ class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
         make_collector: Callable[[], Collector],
         banned_token_ids: Sequence[int],
         parity_max_mean_gap: float,
-        claim_weight: float,
         rewards: RewardConfig,
         rollouts_path: Path,
         dynamic: DynamicConfig = _PLAIN,
         update: UpdateConfig = _SHARED,
         methods: MethodsConfig = _NEUTRAL,
+        credit: CreditConfig = _NO_CREDIT,
+        credit_pair: PolicyPair | None = None,
         adapters_apart: Collection[Part] = (),
         **kwargs: Any,
     ) -> None:
@@ -106,7 +111,7 @@ class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
         self.reward_weights = torch.tensor([0.0] * len(logged) + list(streams.values()))
         self._prompts = prompts
         self._parity_max_mean_gap = parity_max_mean_gap
-        self._claim_weight = claim_weight
+        self._credit = credit
         self._adapters_apart = adapters_apart
         self._rollouts_path = rollouts_path
         self._groups: list[GradedGroup] = []
@@ -127,6 +132,15 @@ class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
                 unwrapped = self.accelerator.unwrap_model(model)
                 mask_logits(unwrapped, banned_token_ids)
                 self._pass.enable(unwrapped)
+        self._implicit = credit_pair and ImplicitCredit(
+            credit_pair,
+            credit.refresh_steps,
+            update,
+            self.temperature,
+            banned_token_ids,
+            self.accelerator.unwrap_model(self.model),
+            self.accelerator.device,
+        )
         self._kl_schedule = make_schedule(methods.kl, self.args.beta)
         self._transform = make_transform(methods.advantages)
         puzzles = {name: prompts[name].puzzle for name in self.train_dataset["prompt_id"]}
@@ -187,8 +201,8 @@ class AvrGrpoTrainer(CollectedGroups, GrpoCheckpoints, GRPOTrainer):
         output["beta"] = self.beta
         output["advantages"] = output["advantages"] * self._difficulty_weights(output)
         output["advantages"] = self._transform(output["advantages"], outcomes_of(self._groups))
-        if self._claim_weight > 0:
-            output["advantages"] = self._with_claim_credit(output)
+        if self._credit.source != "none":
+            output["advantages"] = self._with_credit(output)
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -21,11 +21,11 @@ from rl_avr.modeling.shared_prefix import (
     enable_shared_prefix,
 )
 from rl_avr.modeling.shared_prefix_check import refusal
+from rl_avr.modeling.shared_prefix_rows import processed_inputs
 from rl_avr.training.config import UpdateConfig
 from rollouts.prompt_inputs import processed_prompt
 
 _LOG = logging.getLogger(__name__)
-_NOT_IMAGES = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
 Logprobs = tuple[torch.Tensor, torch.Tensor | None]
 """(B, C) logprobs, and (B, C) entropies where asked for."""
 
@@ -46,10 +46,7 @@ class GroupPrompt:
 def group_prompt(processor: Any, prompt: Prompt, device: torch.device) -> GroupPrompt:
     """Returns a prompt with the placeholders of its images expanded, on a device."""
     made = processed_prompt(processor, prompt).to(device)
-    images = {name: value for name, value in made.items() if name not in _NOT_IMAGES}
-    types = made.get("mm_token_type_ids")
-    inputs = PromptInputs(made["input_ids"][0], images, None if types is None else types[0])
-    return GroupPrompt(inputs, len(prompt.images))
+    return GroupPrompt(processed_inputs(made), len(prompt.images))
 
 
 class PolicyPass:

@@ -25,6 +25,7 @@ rollouts:
   max_model_len: 400
   sampling: {{max_new_tokens: 12}}
 credit:
+  source: none
   claim_weight: 0.0
 trainer:
   max_steps: {steps}

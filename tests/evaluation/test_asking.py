@@ -1,5 +1,7 @@
 """Answers with other names of choices, and rewards that fail, on a scripted engine."""
 
+from dataclasses import replace
+
 import pytest
 
 from rewards.config import RewardConfig
@@ -40,6 +42,16 @@ def test_an_answer_is_read_by_the_names_that_its_prompt_gave():
     assert [one.is_right for one in letters.row.samples] == [False, True]
     assert digits.row.tags == (("split", "test"),)
     assert digits.row.num_choices == 8
+
+
+def test_what_a_turn_began_with_is_read_and_graded_and_costs_nothing():
+    gold = gold_chain(PUZZLE)
+    begun = replace(problem(), prompt=replace(problem().prompt, prefill=gold[:-2]))
+    with asker(lambda prompt, index: gold[-2:] if prompt.prefill else "") as ask:
+        (found,) = ask.ask([begun])
+    assert [one.is_right for one in found.row.samples] == [True, True]
+    assert found.row.greedy.status == "ok" and found.row.greedy.num_tokens == 2
+    assert found.chains["greedy"].group.completions[0].text == gold
 
 
 def test_only_the_problems_at_fault_of_a_batch_fail():

@@ -87,6 +87,7 @@ def test_more_samples_are_added_under_another_seed(ask):
         {"sampling": replace(SAMPLING, seed=8)},
         {"sampling": replace(SAMPLING, config=SamplingConfig(max_new_tokens=7))},
         {"prompts": [replace(one, text="say it") for one in PROMPTS]},
+        {"prompts": [replace(one, prefill="well") for one in PROMPTS]},
         {"prompts": [replace(one, images=(b"imagf",)) for one in PROMPTS]},
         {"prompts": [replace(one, images=(b"ima", b"ge")) for one in PROMPTS]},
     ],

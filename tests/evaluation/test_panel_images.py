@@ -98,5 +98,8 @@ def test_images_are_drawn_when_read_and_the_same_each_time(panels):
     assert tuple(images) == (first,) == images[:1] and len(calls) == 3
     assert images == (first,) and images == DrawnImages(read, images.look)
     assert hash(images) == hash((first,))
+    other = DrawnImages(lambda: 255 - panels, images.look)
+    sources = [images.source(), other.source(), replace(images, look=Look()).source()]
+    assert len(set(sources)) == 3 and DrawnImages(panels.copy, images.look).source() == sources[0]
     assert images != (b"other",) and images != [first]
     assert len(replace(images, look=replace(images.look, image="panels"))) == 16

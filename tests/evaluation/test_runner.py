@@ -2,13 +2,19 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from rewards.config import RewardConfig
+from rewards.state import value_of
 from rl_avr.elicitation.chains import gold_chain
-from rl_avr.errors import RolloutError
-from rl_avr.evaluation.config import EvalConfig
+from rl_avr.elicitation.reading import read
+from rl_avr.errors import ConfigError, RolloutError
+from rl_avr.evaluation.benchmarks.config import LoadConfig
+from rl_avr.evaluation.config import EndpointConfig, EvalConfig, RerankConfig, RetentionConfig
+from rl_avr.evaluation.reranking import Reranker
 from rl_avr.evaluation.results import read_rows
 from rl_avr.evaluation.runner import describe_evaluation, evaluate
 from rl_avr.modeling.config import PolicyConfig
@@ -32,12 +38,31 @@ def wrong_letter(puzzle):
 
 
 def script(prompt, index):
-    """Puzzle 0 is always solved, 1 by samples 0 to 2 of 4, 2 says nothing."""
+    """Puzzle 0 is always solved, 1 by samples 0 to 2 of 4, 2 says nothing.
+
+    Of a turn that has begun, puzzle 0 is answered by the choice that fits what was said last,
+    and puzzle 1 rightly behind a whole chain alone.
+    """
     number = next(i for i, name in enumerate(NAMES) if name in prompt.prompt_id)
     if number == 2:
         return ""
+    if prompt.prefill:
+        return goes_on(prompt, number)
     is_right = number == 0 or index < 3
     return gold_chain(prompt.puzzle) if is_right else wrong_letter(prompt.puzzle)
+
+
+def goes_on(prompt, number):
+    puzzle = prompt.puzzle
+    if prompt.prefill.endswith("### Answer:"):
+        is_whole = prompt.prompt_id.endswith("-1")
+        index = puzzle.answer_index + (number == 1 and not is_whole)
+        return f" {'ABCDEFGH'[index % 8]}"
+    if number == 1:
+        return f"\n### Answer: {puzzle.answer_letter}"
+    said = read(prompt.prefill, puzzle).panel_claims[-1]
+    fitting = [value_of(choice, said.attribute, 0) == said.value for choice in puzzle.choices]
+    return f"\n### Answer: {'ABCDEFGH'[fitting.index(True)]}"
 
 
 class FaultyEngine(ScriptedEngine):
@@ -71,7 +96,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path):
     """Evaluates with an engine into `tmp_path / name`; keywords are the evaluation's."""
 
-    def go(engine=None, name="eval", seed=0, **changes):
+    def go(engine=None, name="eval", seed=0, make_reranker=None, **changes):
         return evaluate(
             run=RunConfig(dir=str(tmp_path / name), seed=seed),
             policy=PolicyConfig(path="nobody"),
@@ -80,6 +105,7 @@ def run(data, tmp_path):
             rewards=RewardConfig(),
             config=EvalConfig(**({"num_samples": 4, "num_bootstrap": 50} | changes)),
             make=lambda *_: engine or FaultyEngine(),
+            make_reranker=make_reranker,
         )
 
     return go
@@ -189,8 +215,161 @@ def test_probes_are_asked_beside_the_problems_and_read(run, tmp_path, capsys):
     assert "3 refused" in capsys.readouterr().out
 
 
+CHAIN_PROBES = ("truncated_chain", "corrupted_chain")
+
+
+def test_chain_probes_go_on_from_the_policys_own_chains(run, tmp_path):
+    found = run(probes=("paraphrased", *CHAIN_PROBES))
+    values = {
+        (one["probe"], one["measure"]): one["value"]["value"]
+        for one in found["readings"]
+        if one["probe"] in CHAIN_PROBES
+    }
+    early = {
+        share: values["truncated_chain", f"same answer, {share}% of the chain"]
+        for share in (0, 25, 50, 75, 100)
+    }
+    assert early == {0: 0.5, 25: 0.5, 50: 0.5, 75: 0.5, 100: 1}
+    assert values["corrupted_chain", "follows the chain"] == 0.5
+    # the third problem has no chain to begin with, and other probes' problems have no probes
+    assert [one["where"] for one in found["refused"]] == [
+        f"{NAMES[2]}/cot, probe {name}" for name in CHAIN_PROBES
+    ]
+    rows = read_rows(tmp_path / "eval")
+    assert [row.values("probe") for row in rows[-12:]] == [
+        *[("truncated_chain",)] * 5,
+        ("corrupted_chain",),
+    ] * 2
+    assert rows[-12].greedy.is_right and rows[-12].greedy.status != "ok"
+    # the chains on record are whole
+    line = (tmp_path / "eval" / "greedy.jsonl").read_text().splitlines()[-8]
+    said = json.loads(line)["completions"][0]
+    assert said["text"] == gold_chain(PUZZLES[0]) and said["num_tokens"] == 2
+
+
+def test_a_run_with_chain_probes_that_was_killed_goes_on(run, tmp_path):
+    settings = {"probes": CHAIN_PROBES, "batch_size": 2}
+    whole = run(name="whole", **settings)
+    num = FaultyEngine()
+    run(num, name="counted", **settings)
+    for kept in range(1, num.num_calls):
+        with pytest.raises(KeyboardInterrupt):
+            run(FaultyEngine(killed_after=kept), **settings)
+        engine = FaultyEngine()
+        found = run(engine, **settings)
+        # a batch of which one of the two passes was done is asked again
+        assert engine.num_calls == num.num_calls - kept // 2 * 2
+        assert found["readings"] == whole["readings"]
+        for name in FILES:
+            assert (tmp_path / "eval" / name).read_bytes() == (
+                tmp_path / "whole" / name
+            ).read_bytes()
+        shutil.rmtree(tmp_path / "eval")
+
+
+@pytest.mark.parametrize(("begins", "num_calls"), [("", 2), ("Well.\n", 4)])
+def test_another_chain_is_probed_anew_and_the_same_one_is_not(run, tmp_path, begins, num_calls):
+    run(probes=CHAIN_PROBES)
+    idle = FaultyEngine()
+    run(idle, probes=CHAIN_PROBES)
+    assert idle.num_calls == 0
+    # the first problem's row is lost, and the policy may say something else to it
+    rows = tmp_path / "eval" / "problems.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[1:]))
+    engine = FaultyEngine()
+    engine._script = lambda prompt, index: (
+        script(prompt, index) if prompt.prefill else begins + wrong_letter(prompt.puzzle)
+    )
+    run(engine, probes=CHAIN_PROBES)
+    assert engine.num_calls == num_calls
+    found = read_rows(tmp_path / "eval")
+    assert len(found) == 15 and not found[0].greedy.is_right
+
+
+def test_with_a_cache_chain_probes_ask_nothing_again(run, tmp_path):
+    cache = str(tmp_path / "cache.sqlite")
+    first = run(cache=cache, probes=CHAIN_PROBES)
+    engine = FaultyEngine()
+    second = run(engine, name="other", cache=cache, probes=CHAIN_PROBES)
+    assert engine.num_calls == 0 and second["readings"] == first["readings"]
+
+
+def test_a_problem_that_failed_keeps_its_row_beside_chain_probes(run, tmp_path):
+    found = run(FaultyEngine(refused=[NAMES[0]]), probes=CHAIN_PROBES)
+    assert list(found["failed"]) == [f"{NAMES[0]}/cot"]
+    rows = read_rows(tmp_path / "eval")
+    assert len(rows) == 3 + 6 and {row.values("of") for row in rows} == {(), (f"{NAMES[1]}/cot",)}
+    assert len(read_rows(tmp_path / "eval")) == len({row.prompt_id for row in rows})
+
+
+def test_splits_and_a_general_set_stand_in_the_table(run, data, tmp_path, capsys):
+    """Trained on the first puzzle; the others are more difficult."""
+    assert PUZZLES[0].difficulty < min(puzzle.difficulty for puzzle in PUZZLES[1:])
+    write_puzzles(PUZZLES[:1], tmp_path / "trained" / "train.parquet", RenderConfig())
+    general = list(sample_puzzles("held_out", 2, 77, PuzzleConfig()))
+    write_puzzles(general, tmp_path / "general" / "test.parquet", RenderConfig())
+    retention = RetentionConfig("own", str(tmp_path / "general"), LoadConfig(split="test"))
+    engine = FaultyEngine()
+    engine._script = lambda prompt, index: (
+        script(prompt, index)
+        if prompt.prompt_id.removesuffix("/cot") in NAMES
+        else gold_chain(prompt.puzzle)
+    )
+    run()
+    first = (tmp_path / "eval" / "problems.jsonl").read_text()
+    assert "shift" not in first
+    found = run(engine, retention=retention, trained_on=str(tmp_path / "trained"))
+    # the tags of what was there are those of now; the general set alone was asked
+    assert engine.num_calls == 2
+    assert found["per_puzzle"]["greedy"] == [1, 1, 0]
+    shares = {name: (one["value"], one["n"]) for name, one in found["splits"].items()}
+    assert shares == {
+        "pass@1, in distribution": (1, 1),
+        "pass@1, harder": (0.375, 2),
+        "pass@1, retention": (1, 2),
+    }
+    kinds = [row.values("shift") for row in read_rows(tmp_path / "eval")]
+    assert kinds == [("in_distribution",), ("harder",), ("harder",), (), ()]
+    printed = capsys.readouterr().out
+    assert "pass@1, harder" in printed and "pass@1, retention" in printed
+
+
 def test_a_dry_run_shows_prompts_tags_and_chains(data):
     text = describe_evaluation(data, RewardConfig(), EvalConfig(num_samples=4), 0)
     assert f"{NAMES[0]}/cot (cot; images of" in text
     assert "split: held_out 3" in text
     assert "3 problems, 0 refused; 15 chains: one greedy and 4 sampled of each" in text
+    probed = describe_evaluation(data, RewardConfig(), EvalConfig(probes=CHAIN_PROBES), 0)
+    assert "truncated_chain, corrupted_chain: more problems, made of the greedy chains" in probed
+
+
+def test_a_reranker_is_made_where_a_reference_is_named_and_decides_rows(run, tmp_path):
+    def last_one(prompt, completions):
+        return list(range(len(completions)))
+
+    made = []
+
+    def make(policy, config):
+        made.append((policy.path, config.rerank.reference))
+        return Reranker(last_one, config.rerank)
+
+    best = RerankConfig("before", "best_of_n")
+    assert "reranked" not in run(make_reranker=make)["metrics"] and not made
+    engine = FaultyEngine()
+    found = run(engine, make_reranker=make, rerank=best)
+    assert made == [("nobody", "before")] and engine.num_calls == 2
+    # the last of four chains is right for the first puzzle alone
+    assert found["per_puzzle"]["reranked"] == [1, 0, 0]
+    assert found["per_puzzle"]["best@4"] == [1, 0, 0]
+    assert "reranking" in found["seconds"]
+    run(make_reranker=make, rerank=best)
+    assert len(made) == 1
+    vote = replace(best, method="self_consistency")
+    assert run(make_reranker=make, rerank=vote)["per_puzzle"]["reranked"] == [1, 1, 0]
+    assert len(made) == 2
+
+
+def test_an_endpoint_is_asked_for_no_chain_probes():
+    endpoint = EndpointConfig(url="http://127.0.0.1:1/v1", model="m")
+    with pytest.raises(ConfigError, match="probes: corrupted_chain: expected a rollout engine"):
+        EvalConfig(endpoint=endpoint, probes=("context_blind", "corrupted_chain"))

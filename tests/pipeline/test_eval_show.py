@@ -17,8 +17,10 @@ from rl_avr.elicitation.chains import gold_chain
 from rl_avr.errors import DataError
 from rl_avr.evaluation.benchmarks.config import LoadConfig
 from rl_avr.evaluation.loaders import load_problems
+from rl_avr.evaluation.probes import marked
+from rl_avr.evaluation.results import read_rows
 from rl_avr.evaluation.rows import ProblemRow, samples_of
-from rl_avr.pipeline.eval_show import kind_of_chain, read_rows, write_browser
+from rl_avr.pipeline.eval_show import kind_of_chain, write_browser
 from rl_avr.prompts import prompt_text
 from rl_avr.puzzles.config import PuzzleConfig
 from rl_avr.puzzles.sampler import sample_puzzle
@@ -69,7 +71,7 @@ def page_of(folder, tmp_path, **changes):
 
 
 def test_every_kind_of_chain_is_named(folder):
-    rows = read_rows(folder / "problems.jsonl")
+    rows = read_rows(folder)
     expected = ["right", "wrong", "wrong_reason", "unparsable", "truncated"]
     assert [[kind_of_chain(s) for s in row.samples] for row in rows] == [expected, expected, []]
 
@@ -116,6 +118,11 @@ def test_images_are_those_that_the_policy_was_shown(tmp_path):
     assert shown not in page_of(run, tmp_path).read_text()
     (run / "config.yaml").write_text(f"eval: {{benchmark: marvel, path: {tmp_path / 'set'}}}\n")
     assert shown in page_of(run, tmp_path).read_text()
+    # one that goes on from its chain was shown the same
+    begun = marked(problem, "truncated_chain", "0.5")
+    row = ProblemRow(begun.prompt.prompt_id, begun.tags, 2, 4, error="too long")
+    (run / "problems.jsonl").write_text(row.to_json() + "\n")
+    assert shown in page_of(run, tmp_path).read_text()
 
 
 def test_images_are_drawn_where_the_set_is_gone(folder, tmp_path):
@@ -128,7 +135,10 @@ def test_what_is_no_evaluation_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"problems\.jsonl: expected the problems"):
         write_browser(tmp_path)
     (tmp_path / "problems.jsonl").write_text("")
-    with pytest.raises(DataError, match="expected a problem or more"):
+    with pytest.raises(DataError, match=r"problems\.jsonl: expected the problems"):
+        write_browser(tmp_path)
+    (tmp_path / "problems.jsonl").write_bytes(b"\xff\xfe no text\n")
+    with pytest.raises(DataError, match=r"problems\.jsonl: expected the problems .*got: 'utf-8'"):
         write_browser(tmp_path)
 
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
@@ -90,6 +91,39 @@ def test_a_comparison_shows_numbers_tests_references_and_escapes(runs, tmp_path)
     first = page.partition('<section class="problem"')[2].partition("</section>")[0]
     assert 'class="chain wrong"' in first and 'class="chain right"' in first
     assert first.count(" open>") == 2
+
+
+def test_people_stand_beside_each_configuration_and_beside_the_only_one(tmp_path):
+    centers, grids = (
+        [
+            replace(row, tags=(("benchmark", "raven"), ("configuration", name)))
+            for row in rows_of(5, prefix=name)
+        ]
+        for name in ("center_single", "distribute_nine")
+    )
+    (path,) = write_reports([evaluation(tmp_path / "both", centers + grids)])
+    page = path.read_text()
+    assert "Dashes: people, each configuration" in page and "People: 84.4%" in page
+    assert page.count('<figure class="bars">') == 2
+    (path,) = write_reports([evaluation(tmp_path / "center", centers)])
+    page = path.read_text()
+    assert "People: 95.5%" in page and page.count('<figure class="bars">') == 1
+
+
+def test_splits_and_a_general_set_are_rows_of_the_table_and_no_bars(tmp_path):
+    shifts = ("in_distribution", "harder")
+    rows = [
+        replace(row, tags=(*row.tags, ("shift", shifts[index % 2])))
+        for index, row in enumerate(rows_of(5))
+    ]
+    rows += [replace(row, tags=(("probe", "retention"),)) for row in rows_of(20, prefix="b")]
+    markdown = tmp_path / "tables.md"
+    (path, _) = write_reports([evaluation(tmp_path / "run", rows)], markdown=markdown)
+    text = markdown.read_text()
+    # of two sampled chains one is right in problems 0, 2 and 4 of ten, and in 1 and 3
+    for row in ("in distribution | 15.0%", "harder | 10.0%", "retention | 50.0%"):
+        assert f"| pass@1, {row}" in text
+    assert "pass@1, harder" in path.read_text()
 
 
 def test_runs_of_different_problems_are_shown_without_tests(runs, tmp_path):

@@ -107,6 +107,21 @@ def test_references_and_guessing_are_lines_of_their_own():
     assert "people, 84%" in shown and "guessing" in shown and "guessing" not in plain
 
 
+def test_a_reference_of_its_own_stands_over_each_bar_that_it_knows():
+    cell = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 10}
+    results = {"warm": dict.fromkeys(("left", "middle", "right"), cell)}
+
+    def lines(shares):
+        """Returns the columns of black dashes above half of the picture's height."""
+        picture = curves.accuracy_bars(results, "png", None, [("people", shares)])
+        rows = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+        return np.flatnonzero((rows[: len(rows) // 2] < 60)[40:].any(axis=0)) / rows.shape[1]
+
+    left, both = lines({"left": 0.9}), lines({"left": 0.9, "right": 0.7})
+    assert left.max() < 0.45 and both.max() > 0.75
+    assert not ((both > 0.45) & (both < 0.6)).any()
+
+
 @pytest.mark.parametrize(
     "results",
     [{}, {"warm": {}}, {"difference": {"greedy": {"value": 1.0}}}, {"warm": {"greedy": None}}],

@@ -26,6 +26,13 @@ def test_groups_in_order_each_with_its_own_words(prompts):
     ]
 
 
+def test_what_comes_behind_a_prefill_is_all_that_is_given_back(prompts):
+    engine = ScriptedEngine(lambda prompt, index: f" behind {prompt.prefill!r}")
+    begun = dataclasses.replace(prompts[0], prefill="Because")
+    groups = engine.generate([begun, prompts[1]], Sampling(SamplingConfig(), 1, 0))
+    assert [group.completions[0].text for group in groups] == [" behind 'Because'", " behind ''"]
+
+
 @pytest.mark.parametrize(
     ("text", "limit", "kept", "reason"),
     [

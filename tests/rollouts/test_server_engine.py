@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
@@ -100,6 +101,28 @@ def test_a_request_carries_what_the_engine_in_the_process_sets(make_engine, fake
     # the template does not write the tokenizer's first token
     assert body["add_special_tokens"] is True
     assert body["model"] == "served"
+
+
+def test_a_prefill_is_a_turn_that_the_server_goes_on_from(make_engine, fakes, prompts, monkeypatch):
+    """The fakes answer that the prompt's ids were 1, 2 and 3."""
+
+    class Tokenizer(SimpleNamespace):
+        def __call__(self, text, add_special_tokens):
+            assert not add_special_tokens
+            return SimpleNamespace(input_ids=[int(digit) for digit in text])
+
+    tokenizer = Tokenizer(**vars(PROCESSOR.tokenizer), all_special_ids=[0])
+    monkeypatch.setattr(PROCESSOR, "tokenizer", tokenizer)
+    engine = make_engine(replicas=fakes[:1])
+    begun = [replace(prompts[0], prefill="23")]
+    check_whole(engine.generate([*begun, prompts[1]], SAMPLING), [*begun, prompts[1]])
+    first, second = sorted(fakes[0].asked, key=lambda body: -len(body["messages"]))
+    assert first["messages"][1] == {"role": "assistant", "content": "23"}
+    assert first["continue_final_message"] and not first["add_generation_prompt"]
+    assert len(second["messages"]) == 1
+    assert second["add_generation_prompt"] and not second["continue_final_message"]
+    with pytest.raises(RolloutError, match="0/cot: expected its ids to end with the 2 of its"):
+        engine.generate([replace(prompts[0], prefill="24")], SAMPLING)
 
 
 def test_requests_go_to_the_replica_with_the_least_to_do(make_engine, fakes, prompts):

@@ -16,6 +16,7 @@ from rollouts.config import RolloutConfig, SamplingConfig, ServerConfig
 from rollouts.engine import Sampling
 from rollouts.engines import make_engine
 from rollouts.server_address import find_servers
+from tests.rollouts.engine_checks import assert_goes_on_from_a_prefill
 from tests.rollouts.fake_server import wait_until
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,7 @@ def test_replicas_agree_with_the_policy_take_its_weights_and_may_die(
         assert [group.prompt for group in groups] == prompts
         assert [len(group.completions) for group in groups] == [16] * 8
         assert policy.gaps(groups[:2]).max() < 1e-4
+        assert_goes_on_from_a_prefill(engine, prompts[1], warm_processor)
 
         torch.manual_seed(0)
         with torch.no_grad():

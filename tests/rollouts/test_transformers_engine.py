@@ -11,7 +11,10 @@ from rl_avr.modeling.weights import named_weights
 from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.transformers_engine import TransformersEngine
-from tests.rollouts.engine_checks import assert_images_count_among_the_tokens
+from tests.rollouts.engine_checks import (
+    assert_goes_on_from_a_prefill,
+    assert_images_count_among_the_tokens,
+)
 
 SAMPLING = SamplingConfig(max_new_tokens=40)
 
@@ -47,6 +50,10 @@ def test_logprobs_and_prompt_ids_are_the_policys(engine, policy, make_prompt):
     groups = engine.generate([make_prompt(0), make_prompt(3, 2)], Sampling(SAMPLING, 4, 1))
     assert policy.gaps(groups).max() < 1e-4
     assert policy.gaps(groups).mean() < 1e-5
+
+
+def test_a_turn_that_has_begun_goes_on(engine, make_prompt, warm_processor):
+    assert_goes_on_from_a_prefill(engine, make_prompt(0), warm_processor)
 
 
 def test_a_puzzle_is_processed_and_encoded_once(engine, make_prompt, warm_processor, monkeypatch):

@@ -13,7 +13,10 @@ from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.prompt_inputs import prompt_images
 from rollouts.vllm_engine import VllmEngine
-from tests.rollouts.engine_checks import assert_images_count_among_the_tokens
+from tests.rollouts.engine_checks import (
+    assert_goes_on_from_a_prefill,
+    assert_images_count_among_the_tokens,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +106,13 @@ def test_the_engine_is_as_near_to_the_exact_logprobs_as_the_policy_is(
 
 def test_the_protocol(engine, policy, make_prompt, check_engine):
     check_engine(engine, [make_prompt(0), make_prompt(1, 2)], lambda: named_weights(policy.model))
+
+
+def test_a_turn_that_has_begun_goes_on(engine, policy, make_prompt, warm_processor):
+    engine.sync_weights(named_weights(policy.model))
+    assert_goes_on_from_a_prefill(engine, make_prompt(0), warm_processor)
+    begun = dataclasses.replace(make_prompt(0), prefill="This is a regular puzzle.\n")
+    assert_agree(engine, policy, [begun])
 
 
 def test_an_image_is_processed_and_encoded_once_a_puzzle(

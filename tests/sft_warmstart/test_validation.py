@@ -24,7 +24,8 @@ from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.engine import Sampling
 from rollouts.transformers_engine import TransformersEngine
 from sft_warmstart.config import ValidationConfig
-from sft_warmstart.validation import GreedyWriter, as_it_was, totals, validation_puzzles
+from sft_warmstart.validation import GreedyWriter, answered, as_it_was, validation_puzzles
+from sft_warmstart.validation_panels import joined
 from tests.rollouts.small_policies import save_policy
 
 NUM = 6
@@ -42,6 +43,10 @@ def data(tmp_path_factory, puzzles, zoo):
 @pytest.fixture(scope="module")
 def asked(data):
     return validation_puzzles(data, ValidationConfig(num_puzzles=NUM, num_questions=3))
+
+
+def totals(*args):
+    return answered(*args).totals
 
 
 class Scripted:
@@ -115,6 +120,11 @@ def test_what_ranks_measure_sums_up_to_the_whole(asked, processor):
         totals(Scripted(processor, answer), processor, part, 8, 4)
         for part in (asked, asked[0::2], asked[1::2], [])
     )
+    parts = [
+        answered(Scripted(processor, answer), processor, part, 8, 4)
+        for part in (asked[0::2], asked[1::2])
+    ]
+    assert np.array_equal(joined(parts).totals, whole)
     assert 0 < whole[0, 0] < whole[0, 1]
     assert np.array_equal(first + second, whole)
     assert not none.any() and none.shape == whole.shape

@@ -25,7 +25,7 @@ from rl_avr.training.puzzle_data import write_puzzles
 from sft_warmstart import validation
 from sft_warmstart.config import ElicitationConfig, SftConfig, ValidationConfig
 from sft_warmstart.train import train_sft
-from sft_warmstart.validation import totals
+from sft_warmstart.validation import answered
 
 NAMES = {PERCEPTION_ACCURACY, ANSWER_ACCURACY, CHAIN_PERCEPTION, PARSED_SHARE}
 VALIDATION = ValidationConfig(every_steps=2, num_puzzles=4, num_questions=2, max_new_tokens=6)
@@ -78,7 +78,7 @@ def steps_of(rows):
 
 def test_a_run_is_the_same_with_validation_and_without_it(run, monkeypatch):
     """Even where what is measured draws random numbers, as dropout at each step does."""
-    monkeypatch.setattr(validation, "totals", lambda *args: (torch.rand(3), totals(*args))[1])
+    monkeypatch.setattr(validation, "answered", lambda *args: (torch.rand(3), answered(*args))[1])
     with_rows, with_weights = run("with")
     rows, weights = run("without", replace(SFT, validation=ValidationConfig()))
     assert [name for name in weights if not torch.equal(weights[name], with_weights[name])] == []

@@ -99,7 +99,6 @@ def scripted_trainer(
         make_collector=lambda: Collector(engine, SAMPLING, rewards, 0),
         banned_token_ids=(),
         parity_max_mean_gap=1e9,
-        claim_weight=0.0,
         rewards=rewards,
         rollouts_path=folder / "rollouts" / "rank0.jsonl",
         dynamic=dynamic,

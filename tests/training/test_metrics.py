@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rl_avr import metric_names
-from rl_avr.metric_names import SFT_TABLE, TABLE, row_of
+from rl_avr.metric_names import DPO_TABLE, SFT_TABLE, TABLE, row_of
 from rl_avr.training.phase_clock import PHASES, PhaseClock
 from rl_avr.training.usage import VisionCount, peak_memory
 from tests.training.tiny_run import GROUP, make_run, prompts  # noqa: F401
@@ -31,8 +31,9 @@ def test_a_run_logs_no_name_outside_the_table(rows):
 
 
 def test_a_run_logs_what_the_table_promises(rows):
-    """All but what a GPU, dynamic sampling, a bandit or another loss would add."""
+    """All but what a GPU, dynamic sampling, a bandit, credit or another loss would add."""
     seldom = {
+        metric_names.CREDIT_SPREAD,
         metric_names.PEAK_GPU_MEMORY,
         metric_names.USEFUL_SHARE,
         metric_names.REFILL_ROUNDS,
@@ -49,7 +50,7 @@ def test_the_docs_have_a_row_for_every_name_and_no_other():
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     named = [name for row in cells for name in re.findall(r"`([^`]+)`", row[0])]
-    assert sorted(named) == sorted([*TABLE, *SFT_TABLE])
+    assert sorted(named) == sorted([*TABLE, *SFT_TABLE, *DPO_TABLE])
     # what it is, and what to do when it looks wrong
     assert all(len(row) == 3 and row[1] and row[2] for row in cells)
 

@@ -15,9 +15,10 @@ from rl_avr.modeling.loading import load_policy
 from rl_avr.pipeline.config import MakeConfig
 from rl_avr.pipeline.data import make_data
 from rl_avr.puzzles.config import PuzzleConfig, RenderConfig
-from rl_avr.training.config import DataConfig, RunConfig
+from rl_avr.training.config import CreditConfig, DataConfig, RunConfig
 from rl_avr.training.grpo import grpo_arguments, grpo_dataset
 from rl_avr.training.grpo_trainer import AvrGrpoTrainer
+from rl_avr.training.implicit_credit import load_credit_pair
 from rl_avr.training.policy_parts import choose_trained
 from rl_avr.training.puzzle_data import read_prompts
 from rl_avr.training.run_folder import MetricsCallback
@@ -27,6 +28,7 @@ from rollouts.engines import make_engine
 GROUP, NUM_PUZZLES = 4, 8
 SAMPLING = SamplingConfig(max_new_tokens=10)
 NO_LORA = LoraConfig()
+NO_CREDIT = CreditConfig()
 REWARDS = RewardConfig(admission="none", gate="none")
 
 
@@ -76,6 +78,7 @@ def make_run(
     engine=None,
     sampling=SAMPLING,
     lora=NO_LORA,
+    credit=NO_CREDIT,
     **block,
 ):
     """Returns a trainer whose files are in `folder`; `block` changes trl's arguments."""
@@ -111,9 +114,10 @@ def make_run(
         make_collector=lambda: collector(engine, rollouts.sampling, REWARDS, 0),
         banned_token_ids=banned_token_ids(processor),
         parity_max_mean_gap=1e-3,
-        claim_weight=0.0,
         rewards=REWARDS,
         rollouts_path=folder / "rollouts" / "rank0.jsonl",
+        credit=credit,
+        credit_pair=load_credit_pair(credit, policy.dtype, processor),
     )
 
 
