@@ -6,13 +6,15 @@ A file holds one JSON object a line. A benchmark that is stopped goes on after i
 import argparse
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,84 @@ def row_arguments(doc: str, limit_s: float) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where rows are kept")
     parser.add_argument("--limit-s", type=float, default=limit_s, help="most seconds of one side")
     return parser.parse_args()
+
+
+def machine(args: argparse.Namespace) -> str:
+    """Returns where a benchmark runs, for its first line."""
+    return f"{args.device}, {platform.machine()}, {os.cpu_count()} cores"
+
+
+def show_rows(
+    args: argparse.Namespace,
+    benchmark: str,
+    cases: Sequence[Any],
+    run: Callable[[Any], dict[str, Measured]],
+    lines: Callable[[Any, Measured | None], Iterable[str]],
+) -> list[Measured | None]:
+    """Measures the rows that are not there, prints all, and returns one for each case.
+
+    Args:
+        args: of `row_arguments`.
+        benchmark: its name, in that of the file of rows.
+        cases: dataclasses, each with a name.
+        run: case -> side -> what it measured.
+        lines: of the table; the row is None where its device is not there.
+    """
+    file = RowFile(args.folder / f"{benchmark}_{args.device}.jsonl")
+    can_run = args.device == "cpu" or has_gpu()
+    rows = []
+    for case in cases:
+        row = file.find(case.name, asdict(case))
+        if can_run and (row is None or args.fresh):
+            row = file.add(case.name, asdict(case), run(case))
+        for line in lines(case, row):
+            print(line, flush=True)
+        rows.append(row)
+    return rows
+
+
+def exit_code(rows: Iterable[Measured | None]) -> int:
+    """Returns 1 where a side failed, else 0."""
+    sides = [side for row in rows if row for side in row.values() if isinstance(side, dict)]
+    return int(any("failed" in side for side in sides))
+
+
+def side_options(case: Any) -> list[str]:
+    """Returns a case as options of the script of its sides, which need not know all sizes."""
+    fields = {key: value for key, value in asdict(case).items() if key != "micro_sizes"}
+    return [f"--{key.replace('_', '-')}={value}" for key, value in fields.items()]
+
+
+def run_sides(script: Path, case: Any, limit_s: float) -> dict[str, Measured]:
+    """Returns side -> what the script measured of a case."""
+    options = side_options(case)
+    return {side: measured([str(script), side, *options], limit_s) for side in case.sides}
+
+
+def why_lines(case: Any, row: Measured | None, width: int) -> list[str]:
+    """Returns a line for all that was not measured, the case's name in so many columns."""
+    if row is None:
+        return [f"{case.name:{width}} not measured: no run on a {case.device} device"]
+    whys = ((side, why_not(row[side])) for side in case.sides)
+    return [f"{case.name:{width}} {side} not measured: {why}" for side, why in whys if why]
+
+
+def fastest(case: Any, row: Measured | None) -> str | None:
+    """Returns the fastest of the other sides' names; None where there is nothing to compare."""
+    if row is None or "step_s" not in row["ours"]:
+        return None
+    others = [name for name in case.sides[1:] if "step_s" in row[name]]
+    return min(others, key=lambda name: row[name]["step_s"], default=None)
+
+
+def losses_gap(one: Measured, other: Measured) -> float:
+    """Returns the largest difference between two sides' losses of a step."""
+    return max(abs(a - b) for a, b in zip(one["losses"], other["losses"], strict=True))
+
+
+def gib(side: Measured) -> str:
+    """Returns a side's peak memory."""
+    return "?" if side["peak_gib"] is None else f"{side['peak_gib']:.2f} GiB"
 
 
 def why_not(side: Measured) -> str | None:

@@ -16,13 +16,26 @@ that other processes took meanwhile.
 """
 
 import os
-import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, has_gpu, mark, measured, percent, row_arguments, why_not
+from _rows import (
+    Measured,
+    exit_code,
+    fastest,
+    gib,
+    losses_gap,
+    machine,
+    mark,
+    percent,
+    row_arguments,
+    run_sides,
+    show_rows,
+    why_lines,
+)
 
 SIDES = Path(__file__).with_name("_dpo_sides.py")
 LIMIT_S = 400.0
@@ -82,41 +95,20 @@ def main() -> int:
     if args.quick:
         short = {"tokens": 100, "prompt": 150, "completion": 20, "batch": 3, "micro_sizes": "3"}
         wanted = [replace(wanted[0], steps=2, **short)]
-    rows = RowFile(args.folder / f"dpo_{args.device}.jsonl")
-    can_run = args.device == "cpu" or has_gpu()
-    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores; seconds a step")
+    print(f"{machine(args)}; seconds a step")
     print(f"{'':45} {'ours':>8} {'trl':>8} {'ratio':>7}  with the reference's pass")
-    has_failed = False
-    for case in wanted:
-        row = rows.find(case.name, asdict(case))
-        if can_run and (row is None or args.fresh):
-            sides = {side: run_side(case, side, args.limit_s) for side in case.sides}
-            row = rows.add(case.name, asdict(case), sides)
-            has_failed |= any("failed" in side for side in sides.values())
-        for line in row_lines(case, row):
-            print(line, flush=True)
-    return int(has_failed)
-
-
-def run_side(case: Case, side: str, limit_s: float) -> Measured:
-    settings = {k: v for k, v in asdict(case).items() if k != "micro_sizes"}
-    return measured([str(SIDES), side, *(f"--{k}={v}" for k, v in settings.items())], limit_s)
+    run = partial(run_sides, SIDES, limit_s=args.limit_s)
+    return exit_code(show_rows(args, "dpo", wanted, run, row_lines))
 
 
 def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
     """Yields a row of the table, and a line for what was not measured."""
-    if row is None:
-        yield f"{case.name:45} not measured: no run on a {case.device} device"
+    yield from why_lines(case, row, 45)
+    best = fastest(case, row)
+    if row is None or best is None:
         return
-    for name in case.sides:
-        if (why := why_not(row[name])) is not None:
-            yield f"{case.name:45} {name} not measured: {why}"
-    theirs = [name for name in case.sides[1:] if "step_s" in row[name]]
-    if "step_s" not in row["ours"] or not theirs:
-        return
-    best = min(theirs, key=lambda name: row[name]["step_s"])
     ours, trl = row["ours"], row[best]
-    gap = max(abs(a - b) for a, b in zip(ours["losses"], trl["losses"], strict=True))
+    gap = losses_gap(ours, trl)
     if gap > LARGEST_GAP:
         yield f"{case.name:45} the losses of ours and {best} differ by {gap:.4f}"
         return
@@ -126,13 +118,9 @@ def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
     yield (
         f"{case.name:45} {ours['step_s']:8.2f} {trl['step_s']:8.2f} {ratio:6.2f}x"
         f"{mark(ratio >= bar)} {whole:.2f}x  bar {bar:g}x; {best}; others "
-        f"{percent(ours)} / {percent(trl)}; peak {memory(ours)} / {memory(trl)}; losses within "
+        f"{percent(ours)} / {percent(trl)}; peak {gib(ours)} / {gib(trl)}; losses within "
         f"{gap:.0e}"
     )
-
-
-def memory(side: Measured) -> str:
-    return "?" if side["peak_gib"] is None else f"{side['peak_gib']:.2f} GiB"
 
 
 if __name__ == "__main__":

@@ -13,13 +13,23 @@ the cores that other processes took meanwhile.
 """
 
 import os
-import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, has_gpu, measured, percent, row_arguments, why_not
+from _rows import (
+    Measured,
+    exit_code,
+    fastest,
+    machine,
+    percent,
+    row_arguments,
+    run_sides,
+    show_rows,
+    why_lines,
+)
 
 SIDES = Path(__file__).with_name("_step_sides.py")
 LIMIT_S = 600.0
@@ -72,40 +82,18 @@ def main() -> int:
     wanted = [case for case in cases(args.device) if args.only in case.name]
     if args.quick:
         wanted = [replace(wanted[0], puzzles=2, group=4, steps=2, micro_sizes="8")]
-    rows = RowFile(args.folder / f"grpo_{args.device}.jsonl")
-    can_run = args.device == "cpu" or has_gpu()
-    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores; seconds a step")
+    print(f"{machine(args)}; seconds a step")
     print(f"{'':45} {'ours':>8} {'trl':>8} {'ratio':>7}")
-    has_failed = False
-    for case in wanted:
-        row = rows.find(case.name, asdict(case))
-        if can_run and (row is None or args.fresh):
-            sides = {side: run_side(case, side, args.limit_s) for side in case.sides}
-            row = rows.add(case.name, asdict(case), sides)
-            has_failed |= any("failed" in side for side in sides.values())
-        for line in row_lines(case, row):
-            print(line, flush=True)
-    return int(has_failed)
-
-
-def run_side(case: Case, side: str, limit_s: float) -> Measured:
-    settings = {k: v for k, v in asdict(case).items() if k != "micro_sizes"}
-    values = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
-    return measured([str(SIDES), side, *values], limit_s)
+    run = partial(run_sides, SIDES, limit_s=args.limit_s)
+    return exit_code(show_rows(args, "grpo", wanted, run, row_lines))
 
 
 def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
     """Yields a row of the table, and a line for what was not measured."""
-    if row is None:
-        yield f"{case.name:45} not measured: no run on a {case.device} device"
+    yield from why_lines(case, row, 45)
+    best = fastest(case, row)
+    if row is None or best is None:
         return
-    for name in case.sides:
-        if (why := why_not(row[name])) is not None:
-            yield f"{case.name:45} {name} not measured: {why}"
-    theirs = [name for name in case.sides[1:] if "step_s" in row[name]]
-    if "step_s" not in row["ours"] or not theirs:
-        return
-    best = min(theirs, key=lambda name: row[name]["step_s"])
     ours, trl = row["ours"], row[best]
     phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in ours["phases"].items())
     yield (

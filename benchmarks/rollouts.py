@@ -14,12 +14,23 @@ cores that other processes took meanwhile: a row in which it is not small is wor
 """
 
 import os
-import platform
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, has_gpu, mark, measured, percent, row_arguments
+from _rows import (
+    Measured,
+    exit_code,
+    machine,
+    mark,
+    percent,
+    row_arguments,
+    run_sides,
+    show_rows,
+    why_lines,
+)
 
 SIDES = Path(__file__).with_name("_rollout_sides.py")
 LIMIT_S = 300.0
@@ -69,24 +80,10 @@ def main() -> int:
     wanted = [case for case in cases(args.device) if args.only in case.name]
     if args.quick:
         wanted = [replace(wanted[0], puzzles=2, group=4)]
-    rows = RowFile(args.folder / f"rollouts_{args.device}.jsonl")
-    can_run = args.device == "cpu" or has_gpu()
-    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores")
+    print(machine(args))
     print(header())
-    has_failed = False
-    for case in wanted:
-        row = rows.find(case.name, asdict(case))
-        if can_run and (row is None or args.fresh):
-            sides = {side: run_side(case, side, args.limit_s) for side in case.sides}
-            row = rows.add(case.name, asdict(case), sides)
-            has_failed |= any("failed" in side for side in sides.values())
-        print(row_text(case, row), flush=True)
-    return int(has_failed)
-
-
-def run_side(case: Case, side: str, limit_s: float) -> Measured:
-    values = [f"--{key.replace('_', '-')}={value}" for key, value in asdict(case).items()]
-    return measured([str(SIDES), side, *values], limit_s)
+    run = partial(run_sides, SIDES, limit_s=args.limit_s)
+    return exit_code(show_rows(args, "rollouts", wanted, run, row_lines))
 
 
 def header() -> str:
@@ -94,17 +91,15 @@ def header() -> str:
     return f"{'':32} {columns} {'peak GiB':>12} {'start-up':>9} {'sync':>9} {'others':>11}"
 
 
-def row_text(case: Case, row: Measured | None) -> str:
-    """Returns a row of the table; `/` parts ours and theirs, `!` marks a bar that is missed."""
-    if row is None:
-        return f"{case.name:32} not measured: no run on a {case.device} device"
-    for side in case.sides:
-        if "failed" in row[side]:
-            return f"{case.name:32} {side} failed, {row[side]['failed']}"
-        if "timed_out_s" in row[side]:
-            return f"{case.name:32} {side}: not finished in {row[side]['timed_out_s']:g} s"
+def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
+    """Yields a row of the table; `/` parts ours and theirs, `!` marks a bar that is missed."""
+    whys = why_lines(case, row, 32)
+    yield from whys
+    if row is None or whys:
+        return
     if case.kind == "step":
-        return step_text(case.name, row["step"])
+        yield step_text(case.name, row["step"])
+        return
     ours, theirs = row["ours"], row["theirs"]
     ratio = ours["tokens_per_s"] / theirs["tokens_per_s"]
     speeds = f"{ours['tokens_per_s']:15.1f} {theirs['tokens_per_s']:8.1f}"
@@ -112,7 +107,7 @@ def row_text(case: Case, row: Measured | None) -> str:
     encodings = f"{ours['encodings']:.2f} / {theirs['encodings']:.2f}"
     peaks = f"{ours['peak_gib']:.2f} / {theirs['peak_gib']:.2f}"
     start_up = f"{ours['start_up_s']:.1f} s{mark(ours['start_up_s'] <= MAX_START_UP_S)}"
-    return (
+    yield (
         f"{case.name:32} {speeds} {ratio:7.2f}x{bar} {encodings:>12} {peaks:>12} {start_up:>9} "
         f"{ours['sync_s']:7.3f} s {percent(ours):>4} / {percent(theirs):>4}"
     )

@@ -14,13 +14,25 @@ meanwhile.
 """
 
 import os
-import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, has_gpu, measured, percent, row_arguments, why_not
+from _rows import (
+    Measured,
+    exit_code,
+    fastest,
+    gib,
+    losses_gap,
+    machine,
+    percent,
+    row_arguments,
+    run_sides,
+    show_rows,
+    why_lines,
+)
 
 SIDES = Path(__file__).with_name("_sft_sides.py")
 LIMIT_S = 120.0
@@ -69,41 +81,20 @@ def main() -> int:
     wanted = [case for case in cases(args.device) if args.only in case.name]
     if args.quick:
         wanted = [replace(wanted[0], batch=4, steps=2, micro_sizes="4")]
-    rows = RowFile(args.folder / f"sft_{args.device}.jsonl")
-    can_run = args.device == "cpu" or has_gpu()
-    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores; tokens a second")
+    print(f"{machine(args)}; tokens a second")
     print(f"{'':45} {'ours':>8} {'trl':>8} {'ratio':>7}")
-    has_failed = False
-    for case in wanted:
-        row = rows.find(case.name, asdict(case))
-        if can_run and (row is None or args.fresh):
-            sides = {side: run_side(case, side, args.limit_s) for side in case.sides}
-            row = rows.add(case.name, asdict(case), sides)
-            has_failed |= any("failed" in side for side in sides.values())
-        for line in row_lines(case, row):
-            print(line, flush=True)
-    return int(has_failed)
-
-
-def run_side(case: Case, side: str, limit_s: float) -> Measured:
-    settings = {k: v for k, v in asdict(case).items() if k != "micro_sizes"}
-    return measured([str(SIDES), side, *(f"--{k}={v}" for k, v in settings.items())], limit_s)
+    run = partial(run_sides, SIDES, limit_s=args.limit_s)
+    return exit_code(show_rows(args, "sft", wanted, run, row_lines))
 
 
 def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
     """Yields a row of the table, and a line for what was not measured."""
-    if row is None:
-        yield f"{case.name:45} not measured: no run on a {case.device} device"
+    yield from why_lines(case, row, 45)
+    best = fastest(case, row)
+    if row is None or best is None:
         return
-    for name in case.sides:
-        if (why := why_not(row[name])) is not None:
-            yield f"{case.name:45} {name} not measured: {why}"
-    theirs = [name for name in case.sides[1:] if "step_s" in row[name]]
-    if "step_s" not in row["ours"] or not theirs:
-        return
-    best = max(theirs, key=lambda name: row[name]["tokens_per_s"])
     ours, trl = row["ours"], row[best]
-    gap = max(abs(a - b) for a, b in zip(ours["losses"], trl["losses"], strict=True))
+    gap = losses_gap(ours, trl)
     if gap > LARGEST_GAP:
         yield f"{case.name:45} the losses of ours and {best} differ by {gap:.3f}"
         return
@@ -114,13 +105,9 @@ def row_lines(case: Case, row: Measured | None) -> Iterator[str]:
     )
     yield (
         f"{'':45} seconds a step {ours['step_s']:.2f} / {trl['step_s']:.2f}; peak "
-        f"{memory(ours)} / {memory(trl)}; {ours['tokens']:.0f} tokens a conversation; losses "
+        f"{gib(ours)} / {gib(trl)}; {ours['tokens']:.0f} tokens a conversation; losses "
         f"within {gap:.0e}"
     )
-
-
-def memory(side: Measured) -> str:
-    return "?" if side["peak_gib"] is None else f"{side['peak_gib']:.2f} GiB"
 
 
 if __name__ == "__main__":

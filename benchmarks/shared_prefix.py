@@ -23,13 +23,24 @@ that other processes took meanwhile: a row in which it is not small is worth lit
 """
 
 import os
-import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from _harness import ROOT
-from _rows import Measured, RowFile, has_gpu, mark, measured, percent, row_arguments, why_not
+from _rows import (
+    Measured,
+    exit_code,
+    machine,
+    mark,
+    measured,
+    percent,
+    row_arguments,
+    show_rows,
+    side_options,
+    why_not,
+)
 
 SIDES = Path(__file__).with_name("_update_sides.py")
 LIMIT_S = 600.0
@@ -88,31 +99,20 @@ def main() -> int:
     wanted = [case for case in cases(args.device) if args.only in case.name]
     if args.quick:
         wanted = [Case("tiny", 100, 16, args.device, 4)]
-    rows = RowFile(args.folder / f"shared_prefix_{args.device}.jsonl")
-    can_run = args.device == "cpu" or has_gpu()
-    print(f"{args.device}, {platform.machine()}, {os.cpu_count()} cores")
+    print(machine(args))
     print(f"{'':22} {'':14} {'ours, s':>9} {'trl, s':>9} {'ratio':>8}")
-    found: dict[Case, Measured] = {}
-    has_failed = False
-    for case in wanted:
-        row = rows.find(case.name, asdict(case))
-        if can_run and (row is None or args.fresh):
-            sides = run_sides(case, args.limit_s)
-            row = rows.add(case.name, asdict(case), sides)
-            has_failed |= any("failed" in side for side in sides.values())
-        for line in row_lines(case, row):
-            print(line, flush=True)
+    run = partial(run_case, limit_s=args.limit_s)
+    rows = show_rows(args, "shared_prefix", wanted, run, row_lines)
+    for case, row in zip(wanted, rows, strict=True):
         if row is not None and case.is_longest and case.group in case.micro_sizes:
-            found[case] = row
-    for case, row in found.items():
-        for state in ("trained", "frozen"):
-            print("\n".join(memory_lines(case, row, state)))
-    return int(has_failed)
+            for state in ("trained", "frozen"):
+                print("\n".join(memory_lines(case, row, state)))
+    return exit_code(rows)
 
 
-def run_sides(case: Case, limit_s: float) -> dict[str, Measured]:
+def run_case(case: Case, limit_s: float) -> dict[str, Measured]:
     """Returns side -> what it measured; one that would not fit in memory says so."""
-    values = [f"--{key}={value}" for key, value in asdict(case).items()]
+    values = side_options(case)
     sides = {side: measured([str(SIDES), side, *values], limit_s) for side in case.others}
     for micro in case.micro_sizes:
         needed, free = needed_gib(sides, micro), free_gib(case.device)

@@ -145,7 +145,10 @@ def test_a_line_torn_by_a_killed_process_is_left_out(tmp_path):
     assert again.find("b", {})["ours"] == {"speed": 3.0}
 
 
-@pytest.mark.parametrize(("name", "num_rows"), [("rollouts", 8), ("shared_prefix", 6), ("grpo", 5)])
+@pytest.mark.parametrize(
+    ("name", "num_rows"),
+    [("rollouts", 8), ("shared_prefix", 6), ("grpo", 5), ("sft", 3), ("dpo", 4)],
+)
 def test_without_a_gpu_its_rows_say_that_nothing_was_measured(tmp_path, name, num_rows):
     lines = run(name, "--device=cuda", tmp_path).splitlines()[2:]
     assert len(lines) == num_rows
@@ -255,7 +258,7 @@ def test_a_micro_batch_that_would_not_fit_is_not_started(load, monkeypatch):
     monkeypatch.setattr(bench, "measured", measured)
     monkeypatch.setattr(bench, "free_gib", lambda device: 12.0)
     case = bench.Case(*LONGEST)
-    sides = bench.run_sides(case, 60.0)
+    sides = bench.run_case(case, 60.0)
     assert started == ["ours", "dense", "trl-1", "trl-4"]
     # by the one before: half a GiB of gradients, and six of activations for each four
     assert sides["trl-8"] == {"too_large": "needs 12.5 GiB of 12.0 free"}

@@ -47,6 +47,7 @@ LAYERS = {
     "rl_avr.yaml_types": 5,
     "rl_avr.pipeline": 5,
     "rl_avr.cli": 6,
+    "rl_avr.commands": 6,
     "rl_avr.dpo": 6,
     "rl_avr.grpo": 6,
     "rl_avr.sft": 6,
@@ -157,8 +158,8 @@ def test_imports_point_down():
 def test_the_walk_sees_the_packages():
     known = modules(ROOT)
     assert {"rl_avr.contracts", "rl_avr.cli", "rollouts.config", "rl_avr"} <= set(known)
-    path = known["rl_avr.cli"]
-    seen = {target for _, target in imports("rl_avr.cli", path, known)}
+    path = known["rl_avr.commands"]
+    seen = {target for _, target in imports("rl_avr.commands", path, known)}
     assert {"rl_avr.grpo", "rl_avr.settings", "rl_avr.pipeline.demo"} <= seen
 
 

@@ -1,14 +1,11 @@
 """DPO under ZeRO-2 with two processes: the step is that of one process; ZeRO-3 is refused."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.end_to_end.dpo_step import GLOBAL_BATCH, NUM_MICRO_BATCHES, WAYS, step
+from tests.end_to_end.launching import launched, written
 from tests.preference.pair_cases import make_pairs
 
 pytestmark = pytest.mark.slow
@@ -30,25 +27,8 @@ def pairs_folder(tmp_path_factory):
 def found(tiny_folder, pairs_folder, tmp_path_factory):
     """Way -> what each of the two ranks wrote; all ways in one start."""
     out = tmp_path_factory.mktemp("zero2")
-    launch = ["-m", "accelerate.commands.launch", "--config_file"]
-    process = subprocess.run(
-        [
-            *(sys.executable, *launch, str(ZERO2), "tests/end_to_end/dpo_step.py"),
-            *(str(tiny_folder), str(pairs_folder), str(out), *WAYS),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.returncode == 0, process.stdout[-6000:]
-    return {way: [torch.load(out / f"{way}_{rank}.pt") for rank in (0, 1)] for way in WAYS}
+    launched(ZERO2, "dpo_step.py", tiny_folder, pairs_folder, out, *WAYS)
+    return written(out, WAYS)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -40,8 +40,10 @@ def start(run_folder, puzzle_folder, accelerate, **overrides):
     }
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     script = ["rl_avr/grpo.py", "--config", "configs/demo/grpo.yaml", *words]
+    # any free port: another test may be at the default one
+    launch = ["-m", "accelerate.commands.launch", "--main_process_port", "0"]
     return subprocess.Popen(
-        [sys.executable, "-m", "accelerate.commands.launch", *accelerate, *script],
+        [sys.executable, *launch, *accelerate, *script],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         text=True,

@@ -1,47 +1,21 @@
 """Shared prefixes under ZeRO-2 with two processes: the gradient is that of plain rows."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import torch
 
 from rl_avr.modeling.freezing import PARTS, part_of
+from tests.end_to_end.launching import launched, written
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ZERO2 = "configs/accelerate/zero2_cpu.yaml"
 
 
 @pytest.fixture(scope="module")
 def ranks(tiny_folder, puzzle_folder, tmp_path_factory):
     """Way -> what each of the two ranks wrote; both ways in one start."""
     out = tmp_path_factory.mktemp("zero2")
-    launch = ["-m", "accelerate.commands.launch", "--config_file"]
-    folders = map(str, (tiny_folder, puzzle_folder, out))
-    process = subprocess.run(
-        [
-            *(sys.executable, *launch, "configs/accelerate/zero2_cpu.yaml"),
-            *("tests/end_to_end/zero2_step.py", *folders),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.returncode == 0, process.stdout[-6000:]
-    return {
-        way: [torch.load(out / f"{way}_{rank}.pt") for rank in (0, 1)]
-        for way in ("shared", "plain")
-    }
+    launched(ZERO2, "zero2_step.py", tiny_folder, puzzle_folder, out)
+    return written(out, ("shared", "plain"))
 
 
 def test_both_ways_are_what_they_say(ranks):

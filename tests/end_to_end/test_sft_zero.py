@@ -1,15 +1,12 @@
 """SFT under ZeRO-2 and ZeRO-3 with two processes: the step is that of one process."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from rl_avr.modeling.freezing import PARTS, part_of
+from tests.end_to_end.launching import launched, written
 from tests.end_to_end.sft_step import GLOBAL_BATCH, NUM_MICRO_BATCHES, step
 
 pytestmark = pytest.mark.slow
@@ -18,27 +15,10 @@ ROOT = Path(__file__).parents[2]
 ZERO2 = ROOT / "configs" / "accelerate" / "zero2_cpu.yaml"
 
 
-def launched(config, policy_folder, out, *ways):
+def both_ranks(config, policy_folder, out, *ways):
     """Returns way -> what each of the two ranks wrote; all ways in one start."""
-    launch = ["-m", "accelerate.commands.launch", "--config_file"]
-    process = subprocess.run(
-        [
-            *(sys.executable, *launch, str(config)),
-            *("tests/end_to_end/sft_step.py", str(policy_folder), str(out), *ways),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-        },
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert process.returncode == 0, process.stdout[-6000:]
-    return {way: [torch.load(out / f"{way}_{rank}.pt") for rank in (0, 1)] for way in ways}
+    launched(config, "sft_step.py", policy_folder, out, *ways)
+    return written(out, ways)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +44,7 @@ def assert_same_step(found, expected):
 
 def test_zero2_with_two_processes_makes_the_step_of_one(tiny_folder, tmp_path, alone):
     """Text alone on one rank beside images on the other among the batches."""
-    found = launched(ZERO2, tiny_folder, tmp_path, "packed", "plain", "entropy")
+    found = both_ranks(ZERO2, tiny_folder, tmp_path, "packed", "plain", "entropy")
     for rank in (*found["packed"], *found["plain"]):
         assert (rank["stage"], rank["num_ranks"]) == (2, 2)
         assert_same_step(rank, alone)
@@ -79,7 +59,7 @@ def test_zero3_goes_the_plain_way_and_makes_the_same_step(tiny_folder, tmp_path,
     config["deepspeed_config"]["zero_stage"] = 3
     path = tmp_path / "zero3.yaml"
     path.write_text(yaml.safe_dump(config))
-    found = launched(path, tiny_folder, tmp_path, "packed")
+    found = both_ranks(path, tiny_folder, tmp_path, "packed")
     for rank in found["packed"]:
         assert (rank["stage"], rank["num_ranks"]) == (3, 2)
         assert "is partitioned by ZeRO-3" in rank["why_plain"]

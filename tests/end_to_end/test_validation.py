@@ -30,7 +30,9 @@ def first_measurement(folder, puzzle_folder, accelerate_config, batch_size):
         "trainer.per_device_train_batch_size": batch_size,
     }
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    launch = ["-m", "accelerate.commands.launch", "--config_file", accelerate_config]
+    # any free port: another test may be at the default one
+    launch = ["-m", "accelerate.commands.launch", "--main_process_port", "0"]
+    launch += ["--config_file", accelerate_config]
     script = ["rl_avr/sft.py", "--config", "configs/demo/sft_reasoning.yaml", *words]
     done = subprocess.run(
         [sys.executable, *launch, *script],
