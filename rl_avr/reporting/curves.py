@@ -154,7 +154,8 @@ def accuracy_bars(
                 _draw_level(axes, metrics, shares, dashes, f"{who}, {share:.0%}")
         is_crowded = len(metrics) > _MOST_IN_A_LINE
         names = [_BREAK.sub(r"\n\g<0>", name) if is_crowded else name for name in metrics]
-        axes.set_xticks(np.arange(len(metrics)), names)
+        size = "small" if is_crowded else "medium"
+        axes.set_xticks(np.arange(len(metrics)), names, fontsize=size)
         axes.set_ylim(0, 108)
         axes.set_yticks(range(0, 101, 20))
         axes.set_ylabel("percent right")
