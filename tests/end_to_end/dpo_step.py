@@ -62,4 +62,6 @@ if __name__ == "__main__":
         per_device = GLOBAL_BATCH // NUM_MICRO_BATCHES // 2
         found = step(policy_folder, pairs_folder, out, per_device, way)
         torch.save(found, out / f"{way}_{torch.distributed.get_rank()}.pt")
+    # a rank that ends while the other writes can abort it
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()

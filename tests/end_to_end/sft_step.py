@@ -78,4 +78,6 @@ if __name__ == "__main__":
     for way in ways:
         found = step(policy_folder, out, GLOBAL_BATCH // NUM_MICRO_BATCHES // 2, way)
         torch.save(found, out / f"{way}_{torch.distributed.get_rank()}.pt")
+    # a rank that ends while the other writes can abort it
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()

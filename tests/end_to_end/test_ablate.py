@@ -26,7 +26,10 @@ def tiny(path):
     config = yaml.safe_load((ROOT / "configs/ablate/warm_start.yaml").read_text())
     config["ablate"] = {"seeds": [0], "num_jobs": 2}
     del config["tables"]["mixture"]
-    del config["starts"]["warm"]
+    config["starts"] = {
+        name: start for name, start in config["starts"].items() if not name.startswith("reader")
+    }
+    del config["sets"]["read"]
     del config["tables"]["order"]["arms"]["elicitation_shuffled"]
     del config["tables"]["replay"]["arms"]["without"]
     config["pictures"] = {"num_train": 12, "num_held_out": 4}

@@ -70,4 +70,6 @@ def step(policy_folder, data_folder, out, is_shared):
 if __name__ == "__main__":
     for is_shared in (True, False):
         step(sys.argv[1], sys.argv[2], Path(sys.argv[3]), is_shared)
+    # a rank that ends while the other writes can abort it
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
