@@ -19,6 +19,7 @@ LAYERS = {
     "rl_avr.closing": 0,
     "rl_avr.contracts": 0,
     "rl_avr.errors": 0,
+    "rl_avr.importing": 0,
     "rl_avr.seeding": 0,
     "rl_avr.metric_names": 0,
     "rl_avr.torchvision_compat": 0,

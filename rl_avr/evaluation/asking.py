@@ -19,7 +19,7 @@ from rl_avr.contracts import GradedGroup, Prompt, RolloutGroup
 from rl_avr.errors import DataError, RolloutError
 from rl_avr.evaluation.labels import in_letters
 from rl_avr.evaluation.problems import Problem
-from rl_avr.evaluation.reranking import Reranker
+from rl_avr.evaluation.reranking import SampleVote
 from rl_avr.evaluation.rows import ProblemRow, samples_of
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine, Sampling
@@ -127,7 +127,7 @@ class Asker(Closing):
         seed: int,
         phases: Phases,
         *,
-        reranker: Reranker | None = None,
+        reranker: SampleVote | None = None,
     ) -> None:
         self._engine = ReadableEngine(engine)
         self._phases = phases

@@ -44,7 +44,7 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True)
-class RerankConfig:
+class VoteConfig:
     """A vote of the sampled chains in which each weighs by the policy's implicit reward."""
 
     reference: str = ""
@@ -103,7 +103,7 @@ class EvalConfig:
     """Changes of every problem that are asked beside it: context_blind, choices_permuted,
     relabelled, paraphrased, perturbed_twin; and of the policy's own chain, which it goes on from:
     truncated_chain, corrupted_chain."""
-    rerank: RerankConfig = field(default_factory=RerankConfig)
+    rerank: VoteConfig = field(default_factory=VoteConfig)
     cache: str = ""
     """File in which chains are kept by policy, prompt and sampling, across runs, so that none is
     sampled twice; more samples are added to those that are there. Empty keeps none."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rl_avr.algo.voting import METHODS
 from rl_avr.contracts import Completion, Prompt, RolloutGroup
-from rl_avr.evaluation.config import EvalConfig, RerankConfig
+from rl_avr.evaluation.config import EvalConfig, VoteConfig
 from rl_avr.evaluation.rows import ProblemRow
 from rl_avr.modeling.config import PolicyConfig
 
@@ -13,7 +13,7 @@ Score = Callable[[Prompt, Sequence[Completion]], Sequence[float]]
 """(prompt, its chains) -> a number for each, the higher the better."""
 
 
-class Reranker:
+class SampleVote:
     """Gives chains their scores, and problems the answer that those vote for.
 
     Args:
@@ -21,7 +21,7 @@ class Reranker:
         config: how scores become votes.
     """
 
-    def __init__(self, score: Score, config: RerankConfig) -> None:
+    def __init__(self, score: Score, config: VoteConfig) -> None:
         self._score = score
         self._config = config
 
@@ -48,7 +48,7 @@ class Reranker:
         )
 
 
-def load_reranker(policy: PolicyConfig, config: EvalConfig) -> Reranker:
+def load_vote(policy: PolicyConfig, config: EvalConfig) -> SampleVote:
     """Returns what scores chains by the policy's implicit reward over its reference.
 
     Texts are scored, not the sampled ids: chains from a cache have none, and get the same score.
@@ -66,4 +66,4 @@ def load_reranker(policy: PolicyConfig, config: EvalConfig) -> Reranker:
         ids = [completion_ids(tokenizer, c.text, c.finish_reason == "stop") for c in completions]
         return reward.score(prompt, ids).total.tolist()
 
-    return Reranker(score, config.rerank)
+    return SampleVote(score, config.rerank)

@@ -31,7 +31,7 @@ from rl_avr.evaluation.endpoint import EndpointEngine
 from rl_avr.evaluation.problem_sets import asked_problems, chain_problems
 from rl_avr.evaluation.problems import Problem, Refused
 from rl_avr.evaluation.readings import base_rows, probe_readings
-from rl_avr.evaluation.reranking import Reranker, load_reranker
+from rl_avr.evaluation.reranking import SampleVote, load_vote
 from rl_avr.evaluation.results import CHAINS, append, begin, put_in_order, read_rows
 from rl_avr.evaluation.rows import ProblemRow
 from rl_avr.evaluation.shifts import split_shares
@@ -97,7 +97,7 @@ def evaluate(
     rewards: RewardConfig,
     config: EvalConfig,
     make: Callable[[RunConfig, PolicyConfig, RolloutConfig, EvalConfig], Engine] = load_engine,
-    make_reranker: Callable[[PolicyConfig, EvalConfig], Reranker] = load_reranker,
+    make_reranker: Callable[[PolicyConfig, EvalConfig], SampleVote] = load_vote,
 ) -> dict[str, Any]:
     """Measures a policy, prints the table, and writes `eval.json`, rows and chains.
 

@@ -11,14 +11,10 @@ A way only says which pairs it wants. What may be chosen or rejected at all is d
 for all ways, in `pairs`.
 """
 
-import pkgutil
 import random
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
-from rl_avr.errors import ConfigError
+from rl_avr.importing import named
 from rl_avr.preference.config import PairsConfig
 from rl_avr.preference.questions import Question, Sample
 
@@ -127,26 +123,8 @@ def ways_of(config: PairsConfig) -> dict[str, tuple[Way, int]]:
 
 
 def _way(name: str) -> Way:
-    if name in WAYS:
-        return WAYS[name]
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        # what an installed command starts with does not hold the current folder
-        sys.path.append(folder)
-    try:
-        found: Any = pkgutil.resolve_name(name)
-    # importing runs the user's own code, and whatever it raises is theirs to know
-    except Exception as error:
-        raise ConfigError(
-            f"pairs.ways {name!r}: expected an importable package.module:name; importing it "
-            f"failed: {error!r}"
-        ) from error
-    if not callable(found):
-        raise ConfigError(
-            f"pairs.ways {name!r}: expected a function (question, config, rng) that returns pairs "
-            f"of samples, got {type(found).__name__}"
-        )
-    return found
+    wanted = "a function (question, config, rng) that returns pairs of samples"
+    return named("pairs.ways", name, WAYS, wanted)
 
 
 def _paired(

@@ -8,10 +8,7 @@ A method of the user's own is named by `package.module:name` and made as those i
 are. The first of each table is neutral: with it a run is plain GRPO bit for bit.
 """
 
-import pkgutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -22,6 +19,7 @@ from rl_avr.algo.kl_schedule import KlSchedule, constant, grpo_d
 from rl_avr.algo.prompt_sampler import PromptSampler, SecSampler, UniformSampler
 from rl_avr.contracts import GradedGroup, Puzzle
 from rl_avr.errors import ConfigError
+from rl_avr.importing import named
 from rl_avr.puzzles.difficulty import num_ruled
 from rl_avr.training.config import (
     Category,
@@ -170,23 +168,5 @@ def make_order(
 
 
 def _maker(key: str, name: str, table: Mapping[str, Method]) -> Method:
-    if name in table:
-        return table[name]
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        # what an installed command starts with does not hold the current folder
-        sys.path.append(folder)
-    try:
-        found: Any = pkgutil.resolve_name(name)
-    # importing runs the user's own code, and whatever it raises is theirs to know
-    except Exception as error:
-        raise ConfigError(
-            f"methods.{key} {name!r}: expected one of {', '.join(table)} or an importable "
-            f"package.module:name; importing it failed: {error!r}"
-        ) from error
-    if not callable(found):
-        raise ConfigError(
-            f"methods.{key} {name!r}: expected something that makes the method, as a class or a "
-            f"function, got {type(found).__name__}"
-        )
-    return found
+    wanted = "something that makes the method, as a class or a function"
+    return named(f"methods.{key}", name, table, wanted)

@@ -12,9 +12,9 @@ from rl_avr.elicitation.chains import gold_chain
 from rl_avr.errors import ConfigError, DataError
 from rl_avr.evaluation.asking import Asker, Phases
 from rl_avr.evaluation.breakdown import columns
-from rl_avr.evaluation.config import EndpointConfig, EvalConfig, RerankConfig
+from rl_avr.evaluation.config import EndpointConfig, EvalConfig, VoteConfig
 from rl_avr.evaluation.problems import Problem
-from rl_avr.evaluation.reranking import Reranker
+from rl_avr.evaluation.reranking import SampleVote
 from rl_avr.evaluation.rows import ProblemRow
 from rollouts.config import RolloutConfig, SamplingConfig
 from rollouts.scripted import ScriptedEngine
@@ -32,7 +32,7 @@ def test_scores_and_the_vote_by_hand(row_of, puzzle):
     said = tuple(Completion("x" * n, (0,), (), "stop", 0) for n in (9, 1, 2, 20))
     group = RolloutGroup(Prompt("a", puzzle, "cot", "", ()), (), said)
     for method, answer in (("best_of_n", 3), ("self_consistency", 0)):
-        found = Reranker(by_length, RerankConfig("r", method)).reranked(row, group)
+        found = SampleVote(by_length, VoteConfig("r", method)).reranked(row, group)
         # the longest chain has no answer and no vote
         assert [one.score for one in found.samples] == [9, 1, 2, 20]
         assert found.reranked == answer
@@ -40,7 +40,7 @@ def test_scores_and_the_vote_by_hand(row_of, puzzle):
         assert ProblemRow.from_json(found.to_json()) == found
     assert "reranked" not in columns([row])
     silent = row_of("a", 3, [None] * 4)
-    assert Reranker(by_length, RerankConfig("r")).reranked(silent, group).reranked is None
+    assert SampleVote(by_length, VoteConfig("r")).reranked(silent, group).reranked is None
     assert columns([replace(found, error="lost", samples=()), found])["reranked"].tolist() == [0, 0]
 
 
@@ -49,8 +49,8 @@ def test_the_temperature_is_that_of_the_config(row_of, puzzle):
     said = tuple(Completion("x" * n, (0,), (), "stop", 0) for n in (9, 7, 7))
     group = RolloutGroup(Prompt("a", puzzle, "cot", "", ()), (), said)
     for temperature, answer in ((1.0, 3), (100.0, 0)):
-        config = RerankConfig("r", "weighted_softmax", temperature)
-        assert Reranker(by_length, config).reranked(row, group).reranked == answer
+        config = VoteConfig("r", "weighted_softmax", temperature)
+        assert SampleVote(by_length, config).reranked(row, group).reranked == answer
 
 
 def test_what_is_scored_is_what_was_sampled(puzzle):
@@ -64,7 +64,7 @@ def test_what_is_scored_is_what_was_sampled(puzzle):
     def script(prompt, index):
         return " 3" if prompt.prefill else f"### Answer: {index + 1}"
 
-    engine, reranker = ScriptedEngine(script), Reranker(score, RerankConfig("r"))
+    engine, reranker = ScriptedEngine(script), SampleVote(score, VoteConfig("r"))
     prompt = Prompt("p", puzzle, "cot", "", ())
     begun = replace(prompt, prompt_id="b", prefill="### Answer:")
     problems = [Problem(one, (), "digits") for one in (prompt, begun)]
@@ -86,16 +86,16 @@ def test_a_chain_that_cannot_be_scored_fails_its_problem_alone(puzzle):
 
     problems = [Problem(Prompt(str(i), puzzle, "cot", "", ())) for i in range(3)]
     engine = ScriptedEngine(lambda prompt, index: gold_chain(puzzle))
-    reranker = Reranker(score, RerankConfig("r"))
+    reranker = SampleVote(score, VoteConfig("r"))
     with Asker(engine, ROLLOUTS, RewardConfig(), 2, 0, Phases(), reranker=reranker) as asker:
         found = asker.ask(problems)
     assert [one.row.error for one in found] == [None, "DataError: no numbers", None]
 
 
 def test_the_config_names_every_method():
-    assert set(get_args(get_type_hints(RerankConfig)["method"])) == set(METHODS)
+    assert set(get_args(get_type_hints(VoteConfig)["method"])) == set(METHODS)
     with pytest.raises(ConfigError, match="temperature"):
-        RerankConfig(temperature=0.0)
+        VoteConfig(temperature=0.0)
     endpoint = EndpointConfig(url="http://127.0.0.1:1/v1", model="m")
     with pytest.raises(ConfigError, match="rerank: expected no reference"):
-        EvalConfig(endpoint=endpoint, rerank=RerankConfig("r"))
+        EvalConfig(endpoint=endpoint, rerank=VoteConfig("r"))

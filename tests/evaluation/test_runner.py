@@ -13,8 +13,8 @@ from rl_avr.elicitation.chains import gold_chain
 from rl_avr.elicitation.reading import read
 from rl_avr.errors import ConfigError, RolloutError
 from rl_avr.evaluation.benchmarks.config import LoadConfig
-from rl_avr.evaluation.config import EndpointConfig, EvalConfig, RerankConfig, RetentionConfig
-from rl_avr.evaluation.reranking import Reranker
+from rl_avr.evaluation.config import EndpointConfig, EvalConfig, RetentionConfig, VoteConfig
+from rl_avr.evaluation.reranking import SampleVote
 from rl_avr.evaluation.results import read_rows
 from rl_avr.evaluation.runner import describe_evaluation, evaluate
 from rl_avr.modeling.config import PolicyConfig
@@ -351,9 +351,9 @@ def test_a_reranker_is_made_where_a_reference_is_named_and_decides_rows(run, tmp
 
     def make(policy, config):
         made.append((policy.path, config.rerank.reference))
-        return Reranker(last_one, config.rerank)
+        return SampleVote(last_one, config.rerank)
 
-    best = RerankConfig("before", "best_of_n")
+    best = VoteConfig("before", "best_of_n")
     assert "reranked" not in run(make_reranker=make)["metrics"] and not made
     engine = FaultyEngine()
     found = run(engine, make_reranker=make, rerank=best)
