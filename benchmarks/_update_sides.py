@@ -55,9 +55,9 @@ from rl_avr.modeling.shared_prefix import (
 from rl_avr.modeling.shared_prefix_rows import batch_of_rows
 from rl_avr.training.usage import PeakWatch
 
-ENOUGH_S, MIN_TIMES = 10.0, 3
-"""Micro-batches are timed until an update's are done, and so many, or for so long. The first is
-not timed, unless it takes that long by itself."""
+ENOUGH_S, MIN_TIMES, LONG_S = 10.0, 3, 40.0
+"""Micro-batches are timed until an update's are done, and so many, or for `ENOUGH_S`. The first,
+for which memory is new, is not timed, unless it takes `LONG_S` by itself."""
 GIB = 2**30
 States = dict[str, Sequence[Callable[[], torch.Tensor]]]
 """State -> its micro-batches: each goes forward and back and returns the logprobs."""
@@ -120,7 +120,7 @@ def measure(
     logprobs = parts[0]()
     first_s = now(model.device) - started
     peak = watch.num_bytes()
-    times = [first_s] if first_s > ENOUGH_S else []
+    times = [first_s] if first_s > LONG_S else []
     while len(times) < max(len(parts), MIN_TIMES) and sum(times) < ENOUGH_S:
         if len(times) % len(parts) == 0:
             model.zero_grad(set_to_none=True)

@@ -47,11 +47,11 @@ class ConversationCollator:
 
     Args:
         processor: the policy's own.
-        max_tokens: most tokens of a conversation.
+        max_tokens: most tokens of a conversation; None for no limit.
         limit_name: what sets this limit, for the message.
     """
 
-    def __init__(self, processor: Any, max_tokens: int, limit_name: str) -> None:
+    def __init__(self, processor: Any, max_tokens: int | None, limit_name: str) -> None:
         self._processor = processor
         self._max_tokens = max_tokens
         self._limit_name = limit_name
@@ -121,7 +121,7 @@ class ConversationCollator:
         )
 
     def _check_length(self, ids_L: torch.Tensor, name: str) -> None:
-        if len(ids_L) > self._max_tokens:
+        if self._max_tokens is not None and len(ids_L) > self._max_tokens:
             raise DataError(
                 f"{name}: {len(ids_L)} tokens with its images; expected at most "
                 f"{self._max_tokens}, {self._limit_name}; raise that, ask fewer questions a "

@@ -10,6 +10,7 @@ from trl import SFTConfig as TrlSftConfig
 from rl_avr.errors import ConfigError
 from rl_avr.metric_names import ANSWER_ACCURACY, PERCEPTION_ACCURACY, TOKEN_ACCURACY
 from rl_avr.modeling.config import Part, PolicyConfig
+from rl_avr.modeling.context_length import max_tokens
 from rl_avr.modeling.freezing import trained_by
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
@@ -27,7 +28,7 @@ from sft_warmstart.checks import check_conversations, check_processor, check_puz
 from sft_warmstart.collator import ConversationCollator
 from sft_warmstart.config import SftConfig
 from sft_warmstart.records import Conversations
-from sft_warmstart.trainer import AvrSftTrainer, max_tokens
+from sft_warmstart.trainer import AvrSftTrainer
 from sft_warmstart.validation import Validation, validation_puzzles
 
 _PERCEPTION: tuple[Part, ...] = ("vision_tower", "connector")

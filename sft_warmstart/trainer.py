@@ -17,7 +17,6 @@ from torch.utils.data import SequentialSampler
 from trl import SFTTrainer
 
 from rl_avr.algo.sft_loss import kept_tokens, mean_cross_entropy, num_kept
-from rl_avr.errors import DataError
 from rl_avr.metric_names import (
     CONVERSATION_ENCODINGS,
     ENTROPY,
@@ -167,26 +166,3 @@ class AvrSftTrainer(Guarded, SFTTrainer):
                 if sums_KM[row, _TRAINED]
             },
         }
-
-
-def max_tokens(max_length: int | None, model: Any) -> tuple[int, str]:
-    """Returns the most tokens of a conversation, and what sets this limit.
-
-    Raises:
-        DataError: neither the trainer nor the model's config names one.
-    """
-    context = model.config.get_text_config().to_dict().get("max_position_embeddings")
-    limits = [
-        (number, name)
-        for number, name in (
-            (max_length, "trainer.max_length"),
-            (context, "the context of the policy"),
-        )
-        if number is not None
-    ]
-    if not limits:
-        raise DataError(
-            f"trainer.max_length null: {type(model).__name__} names no context length; expected "
-            "the most tokens of a conversation"
-        )
-    return min(limits)

@@ -14,6 +14,7 @@ Method = Literal[
     "weighted_raw",
 ]
 Stop = Literal["none", "exact", "bayes"]
+Side = Literal["policy", "reference"]
 REWARD_SCORES = ("sum", "mean", "perception", "rules", "choices", "answer", "logprob")
 """Scores that need a policy and its reference in memory."""
 SCORES = (*REWARD_SCORES, "agreement")
@@ -26,6 +27,9 @@ class RerankConfig:
     reference: str = ""
     """Policy that `policy.path` was trained from: a folder, a hub name or a folder of adapters.
     Empty leaves `self_consistency`, and methods with the score `agreement` alone."""
+    sample_from: Side = "policy"
+    """Whose chains are sampled: `reference` leaves the policy to judge, as LLaVA-Reasoner-DPO's
+    verifier does."""
     num_chains: int = 16
     """N, the chains of a puzzle; with `stop` the most."""
     method: Method = "weighted_softmax"
@@ -68,10 +72,9 @@ class RerankConfig:
         check_range("num_choices", self.num_choices, 0, 8)
         check_range("batch_size", self.batch_size, 1)
         # a client of the server writes these, too
-        for name, value, allowed in (("method", self.method, Method), ("stop", self.stop, Stop)):
-            if value not in get_args(allowed):
-                expected = ", ".join(get_args(allowed))
-                raise ConfigError(f"{name}: expected one of {expected}, got {value!r}")
+        _check_name("sample_from", self.sample_from, get_args(Side))
+        _check_name("method", self.method, get_args(Method))
+        _check_name("stop", self.stop, get_args(Stop))
         if not self.scores:
             raise ConfigError("scores: expected at least one with its weight, got none")
         for name, weight in self.scores.items():
@@ -87,6 +90,11 @@ class RerankConfig:
                 f"stop {self.stop}: expected method {' or '.join(able)}, whose answer further "
                 f"chains change by their votes alone; got {self.method}"
             )
+
+
+def _check_name(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
 _VOTES = ("self_consistency", "weighted_softmax", "weighted_sigmoid", "weighted_rank")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rl_avr.inference.config import Side
 from rl_avr.inference.implicit_reward import ImplicitReward, load_pair
 from rl_avr.modeling.adapters import load_adapter
 from rl_avr.modeling.config import Dtype, PolicyConfig
@@ -13,9 +14,14 @@ from rollouts.engines import make_engine
 
 
 def load_parts(
-    model: str, reference: str, rollouts: RolloutConfig, dtype: Dtype, seed: int
+    model: str,
+    reference: str,
+    rollouts: RolloutConfig,
+    dtype: Dtype,
+    seed: int,
+    sample_from: Side = "policy",
 ) -> tuple[Engine, ImplicitReward | None]:
-    """Returns an engine that samples from a policy, and what scores its chains.
+    """Returns an engine that samples chains, and what scores them.
 
     Adapters reach the engine merged, as training syncs them.
 
@@ -25,22 +31,25 @@ def load_parts(
         rollouts: the engine and its sizes.
         dtype: precision of the weights.
         seed: of the engine.
+        sample_from: which of the two samples; a reference that samples is also loaded to score.
 
     Raises:
         ConfigError: policies that cannot be loaded or do not belong together.
         RolloutError: the engine cannot be loaded.
     """
     scorer = load_pair(model, reference, dtype=dtype) if reference else None
-    base = _base_of(model)
-    processor = scorer.processor if scorer else load_processor(base or model)
-    engine = make_engine(rollouts, base or model, dtype, processor, seed)
+    sampled = reference if sample_from == "reference" else model
+    base = _base_of(sampled)
+    processor = scorer.processor if scorer else load_processor(base or sampled)
+    engine = make_engine(rollouts, base or sampled, dtype, processor, seed)
     if base is not None:
         if scorer is None:
-            adapted = load_adapter(load_policy(PolicyConfig(path=base, dtype=dtype)), model)
+            adapted = load_adapter(load_policy(PolicyConfig(path=base, dtype=dtype)), sampled)
             engine.sync_weights(named_weights(adapted))
         else:
-            with scorer.policy.asked():
-                engine.sync_weights(named_weights(scorer.policy.model))
+            side = scorer.reference if sample_from == "reference" else scorer.policy
+            with side.asked():
+                engine.sync_weights(named_weights(side.model))
     return engine, scorer
 
 

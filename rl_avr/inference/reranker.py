@@ -153,7 +153,7 @@ class Reranker(Closing):
             config = RerankConfig(method="weighted_softmax" if reference else "self_consistency")
         _check_scores(config, bool(reference))
         rollouts = rollouts or RolloutConfig()
-        engine, scorer = load_parts(model, reference, rollouts, dtype, seed)
+        engine, scorer = load_parts(model, reference, rollouts, dtype, seed, config.sample_from)
         return cls(engine, scorer, config, rollouts.sampling, seed)
 
     def answer(
@@ -214,7 +214,12 @@ class Reranker(Closing):
         return [pool.reranked(config) for pool in pools]
 
     def check(self, config: RerankConfig) -> None:
-        """Raises ConfigError where the config needs scores that there are not."""
+        """Raises ConfigError where the config needs scores or an engine that there are not."""
+        if config.sample_from != self.config.sample_from:
+            raise ConfigError(
+                f"rerank.sample_from: the {self.config.sample_from} samples here; load another "
+                f"reranker for chains of the {config.sample_from}"
+            )
         _check_scores(config, self.scorer is not None)
 
     def close(self) -> None:
@@ -321,6 +326,11 @@ class _Pool:
 
 
 def _check_scores(config: RerankConfig, has_scorer: bool) -> None:
+    if config.sample_from == "reference" and not has_scorer:
+        raise ConfigError(
+            "rerank.sample_from reference: expected the policy whose chains are sampled in "
+            "rerank.reference, got none"
+        )
     missing = [name for name in config.scores if name in REWARD_SCORES]
     if missing and not has_scorer and config.method != "self_consistency":
         raise ConfigError(

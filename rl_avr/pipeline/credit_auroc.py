@@ -15,9 +15,10 @@ it without the truth is measured as it stands, the higher the likelier true:
 N: claims.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, stdev
@@ -32,8 +33,15 @@ from rl_avr.evaluation.metrics import Interval
 from rl_avr.inference.credit import ChainCredit, group_credit
 from rl_avr.inference.credit_config import CreditStudyConfig
 from rl_avr.inference.implicit_reward import load_pair
+from rl_avr.modeling.digest import policy_digest
 from rl_avr.pipeline.data_manifest import write_whole
-from rl_avr.pipeline.recorded_chains import asked_prompts, graded_groups, recorded_settings
+from rl_avr.pipeline.recorded_chains import (
+    asked_prompts,
+    graded_groups,
+    recorded_config,
+    recorded_settings,
+)
+from rl_avr.pipeline.rewards_score import rollout_files
 from rl_avr.pipeline.text_table import text_table
 
 _ALL = "all"
@@ -86,10 +94,12 @@ class Cell:
 def measure_credit(config: CreditStudyConfig, seed: int, folder: Path) -> str:
     """Measures every arm, writes `credit_auroc.json` and `.md`; returns the table for a terminal.
 
+    An arm that was measured before, on the same files, is not measured again.
+
     Args:
         config: the arms.
         seed: of the resamples.
-        folder: where the two files go.
+        folder: where the files go.
 
     Raises:
         ConfigError: there is no arm, or its policies are no pair.
@@ -97,11 +107,16 @@ def measure_credit(config: CreditStudyConfig, seed: int, folder: Path) -> str:
     """
     if not config.arms:
         raise ConfigError("study.arms: expected one policy or more to measure, got none")
-    cells: list[Cell] = []
+    known = _read(folder)
+    done: dict[str, _Arm] = {}
     for name, arm in config.arms.items():
-        claims = _claims(name, arm, config)
-        cells += measured(name, claims, config, seed)
-        _write(folder, cells)
+        asked = _asked(arm, config, seed)
+        if name in known and known[name].asked == asked:
+            done[name] = known[name]
+        else:
+            done[name] = _Arm(asked, measured(name, _claims(name, arm, config), config, seed))
+        _write(folder, done)
+    cells = [cell for one in done.values() for cell in one.cells]
     table = text_table(_rows(cells))
     return f"{table}\n\n{_sentence(config)}\nwritten: {folder / 'credit_auroc.md'}"
 
@@ -225,10 +240,52 @@ def _sentence(config: CreditStudyConfig) -> str:
     )
 
 
-def _write(folder: Path, cells: Sequence[Cell]) -> None:
-    rows = _rows(cells)
+@dataclass(frozen=True)
+class _Arm:
+    """What was found, and a hash of what it was found from."""
+
+    asked: str
+    cells: list[Cell]
+
+
+def _asked(arm: Mapping[str, str], config: CreditStudyConfig, seed: int) -> str:
+    """Returns a hash of all that decides the cells of an arm.
+
+    Raises:
+        DataError: there are no chains, or they cannot be read.
+    """
+    source = Path(arm["rollouts"])
+    values: list[Any] = [sorted(arm.items()), replace(config, arms={}), seed]
+    values += [policy_digest(Path(arm[side])) for side in ("policy", "reference")]
+    try:
+        for file in (recorded_config(source), *rollout_files(source)):
+            with file.open("rb") as stream:
+                values.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error}") from error
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def _read(folder: Path) -> dict[str, _Arm]:
+    """Returns what was measured before; a file that cannot be used counts as none."""
+    try:
+        found = json.loads((folder / "credit_auroc.json").read_text(encoding="utf-8"))
+        return {
+            name: _Arm(one["asked"], [*map(_cell, one["cells"])]) for name, one in found.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _cell(written: Mapping[str, Any]) -> Cell:
+    intervals = {name: Interval(**written[name]) for name in ("area", "gain")}
+    return Cell(**{**written, **intervals})
+
+
+def _write(folder: Path, arms: Mapping[str, _Arm]) -> None:
+    rows = _rows([cell for one in arms.values() for cell in one.cells])
     lines = [" | ".join(row) for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
-    numbers: list[dict[str, Any]] = [asdict(cell) for cell in cells]
+    numbers = {name: asdict(one) for name, one in arms.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "credit_auroc.md", "".join(f"| {line} |\n" for line in lines))

@@ -35,11 +35,23 @@ def recorded_settings(source: Path) -> RecordedSettings:
         ConfigError: the config cannot be used.
         DataError: there is none.
     """
+    found = load_settings(RecordedSettings, [recorded_config(source)], ignored=_OTHERS)
+    return replace(found, rewards=replace(found.rewards, own={}))
+
+
+def recorded_config(source: Path) -> Path:
+    """Returns the file with the settings that chains were recorded under.
+
+    Args:
+        source: a run's folder, or a file of rollouts in it.
+
+    Raises:
+        DataError: there is none.
+    """
     folders = [source] if source.is_dir() else [source.parent, source.parent.parent]
     for folder in folders:
         if (folder / "config.yaml").is_file():
-            found = load_settings(RecordedSettings, [folder / "config.yaml"], ignored=_OTHERS)
-            return replace(found, rewards=replace(found.rewards, own={}))
+            return folder / "config.yaml"
     raise DataError(
         f"{source}: expected config.yaml beside the rollouts, which names the set with their "
         f"images; looked in {', '.join(map(str, folders))}"

@@ -1,7 +1,6 @@
 """Whether a policy can read every pair, found out before training."""
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -9,20 +8,6 @@ from rl_avr.errors import DataError
 from rl_avr.preference.pair_batch import PairCollator
 
 _SHOWN = 8
-
-
-def max_tokens(max_length: int | None, model: Any) -> tuple[int | None, str]:
-    """Returns the most tokens of a question with a completion, and what sets this limit."""
-    context = model.config.get_text_config().to_dict().get("max_position_embeddings")
-    limits = [
-        (number, name)
-        for number, name in (
-            (max_length, "trainer.max_length"),
-            (context, "the context of the policy"),
-        )
-        if number is not None
-    ]
-    return min(limits, default=(None, "nothing"))
 
 
 def check_lengths(collator: PairCollator, most: int | None, limit_name: str) -> None:

@@ -1,7 +1,7 @@
 """Runs preference training: pairs, policy, reference and trainer from one config."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from trl import DPOConfig
 
 from rl_avr.errors import ConfigError, DataError
 from rl_avr.metric_names import REWARD_ACCURACY, REWARD_MARGIN
-from rl_avr.modeling.config import PolicyConfig
+from rl_avr.modeling.config import Part, PolicyConfig
+from rl_avr.modeling.context_length import max_tokens
 from rl_avr.modeling.digest import policy_digest
-from rl_avr.modeling.freezing import trained_by
+from rl_avr.modeling.freezing import trained_by, trained_parts
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
-from rl_avr.preference.lengths import check_lengths, max_tokens
+from rl_avr.preference.lengths import check_lengths
 from rl_avr.preference.order import pair_order
 from rl_avr.preference.pair_batch import PairCollator
 from rl_avr.preference.pair_record import PreferencePair, pairs_digest, read_pairs
@@ -128,6 +129,7 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsCallback(Path(run.dir) / "metrics.jsonl")],
     )
+    check_images(pairs, args.world_size, trained_parts(dpo_trainer.model))
     set_learning_rates(dpo_trainer, policy.learning_rates)
     show_bar(dpo_trainer, preference.loss.name.upper(), _BAR, preference.stop_after_steps)
     return dpo_trainer
@@ -189,6 +191,25 @@ def check_zero_stage(args: DPOConfig) -> None:
         raise ConfigError(
             "zero_stage 3: the reference's logprobs are computed by a whole policy on every rank; "
             "expected ZeRO-2 or less, with policy.lora where the policy is large"
+        )
+
+
+def check_images(pairs: Sequence[PreferencePair], num_ranks: int, parts: Collection[Part]) -> None:
+    """Refuses ranks of which some may make gradients of the vision tower, and others none.
+
+    ZeRO-2 reduces gradients in the order in which they are made; where ranks differ in it, it
+    adds up gradients of different weights, and says nothing.
+
+    Raises:
+        ConfigError: with the numbers of pairs, and what to do.
+    """
+    num_blind = sum(not pair.images for pair in pairs)
+    sees = not {"vision_tower", "connector"}.isdisjoint(parts)
+    if num_ranks > 1 and sees and 0 < num_blind < len(pairs):
+        raise ConfigError(
+            f"policy.freeze: {num_blind} of {len(pairs)} pairs have no image, so some of "
+            f"{num_ranks} ranks may train the vision tower or the connector in a step and others "
+            "not; expected [vision_tower, connector], one process, or pairs with images alone"
         )
 
 

@@ -12,6 +12,7 @@ meta_structure uint8 (21,)
 import io
 import math
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -40,6 +41,8 @@ _MAX_FILE_BYTES = 4 * 2**20
 _MAX_BYTES = 4 * 2**20
 _MAX_LENGTH = 64
 _MAX_HEADER_BYTES = 10_000
+_HEADER_START = 12
+"""Bytes before an array's header: the format's name, its version, and the header's length."""
 _READ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 _UNSUPPORTED = (NotImplementedError, RuntimeError)
 """What zipfile raises for a method that it does not know, and for an encrypted member."""
@@ -50,7 +53,7 @@ def read_arrays(
 ) -> dict[str, np.ndarray]:
     """Returns the arrays by key, as a rule those of RAVEN but `predict`; bytes as text.
 
-    The header of each array is checked before any of its data is read, so nothing is
+    The header of each array is checked before any of its data is used, so nothing is
     unpickled and no size is believed. No other member of the file is opened. The arrays
     cannot be written to.
 
@@ -66,7 +69,8 @@ def read_arrays(
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES:
             raise DataError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes of a file")
-        with zipfile.ZipFile(path) as archive:
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             missing = [key for key in shapes if key not in members and key not in optional]
             if missing:
@@ -75,7 +79,7 @@ def read_arrays(
                     f"{', '.join(members) or 'none'}; missing: {', '.join(missing)}"
                 )
             return {
-                key: _read_array(archive, members[key], f"{path}: {key}", wanted)
+                key: _read_array(archive, members[key], data, f"{path}: {key}", wanted)
                 for key, wanted in shapes.items()
                 if key in members
             }
@@ -90,33 +94,51 @@ def read_arrays(
 def _read_array(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
+    data: bytes,
     where: str,
     wanted: tuple[str, tuple[int | None, ...] | int],
 ) -> np.ndarray:
     try:
-        with archive.open(member) as stream:
-            shape, dtype, is_fortran = _parse_header(*_read_header(stream))
-            _check_header(shape, dtype, where, *wanted)
-            if member.file_size > _MAX_BYTES:
-                raise DataError(
-                    f"{where}: expected at most {_MAX_BYTES} bytes, got {member.file_size}"
-                )
-            num_bytes = math.prod(shape) * dtype.itemsize
-            # one byte more than there should be; reading to the end compares the checksum
-            content = stream.read(num_bytes + 1)
-            if len(content) < num_bytes:
-                raise EOFError(f"{len(content)} of {num_bytes} bytes")
-            if len(content) > num_bytes or stream.read(1):
-                raise DataError(f"{where}: expected the end of the array, got more bytes")
-            flat = np.frombuffer(content, dtype)
-            array = flat.reshape(shape, order="F" if is_fortran else "C")
-            return _as_text(array, where) if dtype.kind in "SU" else array
+        content = _content(archive, member, data)
+        stream = io.BytesIO(content[: _MAX_HEADER_BYTES + _HEADER_START])
+        shape, dtype, is_fortran = _parse_header(*_read_header(stream))
+        _check_header(shape, dtype, where, *wanted)
+        if member.file_size > _MAX_BYTES:
+            raise DataError(f"{where}: expected at most {_MAX_BYTES} bytes, got {member.file_size}")
+        body = content[stream.tell() :]
+        num_bytes = math.prod(shape) * dtype.itemsize
+        if len(body) < num_bytes:
+            raise EOFError(f"{len(body)} of {num_bytes} bytes")
+        if len(body) > num_bytes:
+            raise DataError(f"{where}: expected the end of the array, got more bytes")
+        array = np.frombuffer(body, dtype).reshape(shape, order="F" if is_fortran else "C")
+        return _as_text(array, where) if dtype.kind in "SU" else array
     except DataError:
         raise
     except (*_READ_ERRORS, *_UNSUPPORTED) as error:
         raise DataError(
             f"{where}: expected a whole array, got {type(error).__name__}: {error}"
         ) from None
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, data: bytes) -> memoryview:
+    """Returns the bytes of a member, compared with their checksum, at most a little over the limit.
+
+    A member that is not packed, as numpy writes them, is a part of the file and not copied.
+    """
+    with archive.open(member) as stream:
+        if member.compress_type != zipfile.ZIP_STORED:
+            unpacked = stream.read(_MAX_BYTES + 1)
+            # at the end the checksum is compared
+            stream.read(1)
+            return memoryview(unpacked)
+    # in the member's own header, which `open` has checked, the lengths of its name and extra field
+    lengths = struct.unpack_from("<HH", data, member.header_offset + 26)
+    start = member.header_offset + 30 + sum(lengths)
+    content = memoryview(data)[start : start + member.file_size]
+    if zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {member.filename!r}")
+    return content
 
 
 def _read_header(stream: BinaryIO | Any) -> tuple[tuple[int, int], bytes]:

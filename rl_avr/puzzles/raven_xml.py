@@ -44,8 +44,8 @@ _GRAMMARS = {part.layout: part for c in CONFIGURATIONS.values() for part in c.co
 _SLOTS = {name: [list(slot) for slot in part.slots] for name, part in _GRAMMARS.items()}
 _MAX_JSON = 1000
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
-_MASK = re.compile(' mask="[^"<&]*"')
-"""A shape's pixels as runs: four fifths of a file, and never read."""
+_UNREAD = ("mask", "real_bbox")
+"""A shape's pixels as runs and the upright box around it: five sixths of a file, and never read."""
 
 
 class Problem(NamedTuple):
@@ -153,9 +153,26 @@ def _root(data: bytes, where: str) -> ET.Element:
     if "<!DOCTYPE" in text.upper():
         raise DataError(f"{where}: has a document type, which could define entities; refused")
     try:
-        return ET.fromstring(_MASK.sub("", text))
+        return ET.fromstring(_stripped(text))
     except (ET.ParseError, ValueError) as error:
         raise DataError(f"{where}: expected well-formed XML, got {error}") from None
+
+
+def _stripped(text: str) -> str:
+    """Returns a file without the attributes that are never read, which halves the time to parse it.
+
+    A value that is none in XML stays, for the parser to refuse.
+    """
+    for name in _UNREAD:
+        start = f' {name}="'
+        head, *parts = text.split(start)
+        kept = [head]
+        for part in parts:
+            value, quote, rest = part.partition('"')
+            is_value = quote and "<" not in value and "&" not in value
+            kept.append(rest if is_value else start + part)
+        text = "".join(kept)
+    return text
 
 
 class _Node:

@@ -1,5 +1,7 @@
 """The reranker on real policies: chains of the one that is named, scores by both."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -76,12 +78,38 @@ def test_adapters_sample_as_their_merged_policy_does(folders, picture, tmp_path)
         assert texts(alone.answer(picture, n=3)) == texts(found)
 
 
+def test_the_reference_may_sample_and_the_policy_judge(folders, picture, tmp_path):
+    one, two = map(str, folders)
+    verifier = replace(CONFIG, sample_from="reference")
+    with Reranker.load(two, rollouts=ROLLOUTS) as plain:
+        expected = texts(plain.answer(picture, n=3))
+    with Reranker.load(one, two, config=verifier, rollouts=ROLLOUTS) as reranker:
+        found = reranker.answer(picture)
+        with pytest.raises(ConfigError, match="the reference samples here"):
+            reranker.answer(picture, sample_from="policy")
+    assert texts(found) == expected
+    chains = [c.completion.token_ids for c in found.candidates]
+    rewards = load_pair(one, two).score(asked_prompt((picture,), COT_PROMPT), chains)
+    assert [c.scores["sum"] for c in found.candidates] == pytest.approx(
+        rewards.total.tolist(), abs=1e-5
+    )
+    # adapters as the reference: their base is the policy, and the engine gets them by a sync
+    adapter = str(save_adapters(one, tmp_path / "adapter", seed=3))
+    with Reranker.load(adapter, rollouts=ROLLOUTS) as plain:
+        expected = texts(plain.answer(picture, n=3))
+    with Reranker.load(one, adapter, config=verifier, rollouts=ROLLOUTS) as reranker:
+        assert texts(reranker.answer(picture)) == expected
+
+
 def test_what_cannot_be_reranked_is_refused(folders, picture):
     one, two = map(str, folders)
     with pytest.raises(ConfigError, match="same policy"):
         Reranker.load(one, one, config=CONFIG, rollouts=ROLLOUTS)
     with pytest.raises(ConfigError, match="rerank.reference is empty"):
         Reranker.load(one, config=CONFIG, rollouts=ROLLOUTS)
+    with pytest.raises(ConfigError, match="sample_from reference: expected the policy"):
+        verifier = RerankConfig(sample_from="reference", method="self_consistency")
+        Reranker.load(one, config=verifier, rollouts=ROLLOUTS)
     with (
         Reranker.load(one, two, config=CONFIG, rollouts=ROLLOUTS) as reranker,
         pytest.raises(DataError, match="cannot take the prompt or its images.*aspect ratio"),

@@ -150,14 +150,31 @@ def test_auroc_writes_a_table_for_every_arm_and_family(run, folders, tmp_path, c
     )
     assert main(["credit", "auroc", "--config", str(config)]) == 0
     printed = capsys.readouterr().out
-    cells = json.loads((tmp_path / "study" / "credit_auroc.json").read_text())
-    assert {cell["arm"] for cell in cells} == {"x/0", "x/1"}
+    written = tmp_path / "study" / "credit_auroc.json"
+    arms = json.loads(written.read_text())
+    assert list(arms) == ["x/0", "x/1"]
+    cells = [cell for one in arms.values() for cell in one["cells"]]
     whole = [cell for cell in cells if cell["kind"] == "all" and cell["arm"] == "x/0"]
     assert [cell["predictor"] for cell in whole] == list(PREDICTORS)
     assert whole[0]["num_false"] == NUM and whole[0]["area"]["n"] == NUM
     assert "x (mean of 2)" in printed and "standard deviation 0.000" in printed
     # claims of a kind that are all true cannot be told apart
     assert {cell["kind"] for cell in cells} == {"all", "perception"}
+    # what was measured before is not measured again, unless something that decides it changed
+    before = written.read_text()
+    arms["x/0"]["cells"][0]["area"]["value"] = 0.125
+    arms["x/1"]["asked"] = "of other files"
+    arms["x/1"]["cells"] = []
+    written.write_text(json.dumps(arms))
+    assert main(["credit", "auroc", "--config", str(config)]) == 0
+    assert "0.125" in capsys.readouterr().out
+    again = json.loads(written.read_text())
+    assert again["x/1"] == json.loads(before)["x/1"]
+    assert main(["credit", "auroc", "--config", str(config), "--study.num_resamples", "30"]) == 0
+    assert "0.125" not in capsys.readouterr().out
+    written.write_text("half a li")
+    assert main(["credit", "auroc", "--config", str(config)]) == 0
+    assert written.read_text() == before
 
 
 def test_every_judged_claim_is_a_case_with_its_numbers(puzzle):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rl_avr.errors import DataError
-from rl_avr.preference.lengths import check_lengths, max_tokens
+from rl_avr.preference.lengths import check_lengths
 from rl_avr.preference.pair_batch import PairCollator
 from rl_avr.preference.pair_record import read_pairs
 from rl_avr.preference.train_config import CountedConfig
@@ -144,10 +144,3 @@ def test_an_image_that_cannot_be_read_is_refused(make, tmp_path):
         check_lengths(make(folder=folder), 10_000, "here")
     with pytest.raises(DataError, match="damaged"):
         make(folder=folder).batch(range(8))
-
-
-def test_the_least_of_both_lengths_is_the_limit(model):
-    context = model.config.get_text_config().max_position_embeddings
-    assert max_tokens(100, model) == (100, "trainer.max_length")
-    assert max_tokens(None, model) == max_tokens(10**6, model)
-    assert max_tokens(None, model) == (context, "the context of the policy")

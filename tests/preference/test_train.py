@@ -15,6 +15,7 @@ from rl_avr.modeling.loading import load_policy
 from rl_avr.preference.pair_record import write_pairs
 from rl_avr.preference.train import (
     batch_size,
+    check_images,
     check_zero_stage,
     chosen_pairs,
     dpo_arguments,
@@ -86,6 +87,17 @@ def test_zero3_is_refused():
         check_zero_stage(SimpleNamespace(deepspeed_plugin=plugin))
     with pytest.raises(ConfigError, match="zero_stage 3: .*expected ZeRO-2"):
         check_zero_stage(SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=3)))
+
+
+def test_a_trained_tower_wants_images_on_every_rank():
+    seen, blind = make_pair(0, 0, 0, 1, images=("0.png",)), make_pair(1, 1, 0, 1)
+    check_images([blind, blind], 2, {"vision_tower"})
+    check_images([seen, seen], 2, {"vision_tower"})
+    check_images([seen, blind], 2, {"language_model"})
+    check_images([seen, blind], 1, {"vision_tower"})
+    for part in ("vision_tower", "connector"):
+        with pytest.raises(ConfigError, match="1 of 2 pairs have no image.*2 ranks"):
+            check_images([seen, blind], 2, {part, "language_model"})
 
 
 def test_no_pairs_are_refused(tmp_path):

@@ -549,6 +549,19 @@ def test_a_broken_xml_is_refused(problem, content, message):
         read_raven(problem)
 
 
+@pytest.mark.parametrize("name", ["mask", "real_bbox"])
+@pytest.mark.parametrize("value", ["[<1>]", "&lol;", "[1"])
+def test_attributes_that_are_not_read_must_be_xml_all_the_same(problem, name, value):
+    xml = problem.with_suffix(".xml")
+    text, end = xml.read_text(), "" if value == "[1" else '"'
+    assert read_raven(problem)
+    changed = re.sub(f'{name}="[^"]*"', f'{name}="{value}{end}', text, count=1)
+    assert changed != text
+    xml.write_text(changed)
+    with pytest.raises(DataError, match="RAVEN_7_val.xml: expected well-formed XML"):
+        read_raven(problem)
+
+
 def test_every_truncation_of_the_xml_is_refused(problem):
     xml = problem.with_suffix(".xml")
     content = xml.read_bytes()

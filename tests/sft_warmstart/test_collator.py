@@ -156,7 +156,8 @@ def test_a_row_without_an_answer_is_refused(messages, has_marks):
 def test_a_row_that_is_too_long_is_refused_with_both_numbers(rows):
     _, processor = make_policy("qwen2_5_vl")
     length = len(collator(processor).conversation(rows[0]).ids_L)
-    assert len(collator(processor, length).conversation(rows[0]).ids_L) == length
+    for limit in (length, None):
+        assert len(collator(processor, limit).conversation(rows[0]).ids_L) == length
     with pytest.raises(DataError) as error:
         collator(processor, length - 1).conversation(rows[0])
     assert f"row: {length} tokens with its images" in str(error.value)

@@ -3,7 +3,6 @@
 import inspect
 import json
 import logging
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from transformers import Trainer
 from trl import SFTTrainer
 
 from rl_avr.algo.sft_loss import kept_tokens, num_kept
-from rl_avr.errors import DataError, UpdateError
+from rl_avr.errors import UpdateError
 from rl_avr.metric_names import kind_loss, row_of
 from rl_avr.modeling.config import LoraConfig
 from rl_avr.modeling.conversation_pass import ConversationBatch
@@ -20,7 +19,7 @@ from rl_avr.training.config import RunConfig
 from rl_avr.training.guarded import Guarded
 from rl_avr.training.run_folder import last_checkpoint
 from sft_warmstart.config import LossConfig
-from sft_warmstart.trainer import AvrSftTrainer, max_tokens
+from sft_warmstart.trainer import AvrSftTrainer
 from tests.modeling.conversation_cases import mixed_rows, pictures, plain, row
 from tests.sft_warmstart.trainer_cases import (
     PLAIN_ROWS,
@@ -283,18 +282,6 @@ def test_why_rows_are_plain_is_said_once(make, caplog, monkeypatch):
     monkeypatch.undo()
     assert_equal(found, trained(make(loss=PLAIN_ROWS)))
     assert make().why_plain is None
-
-
-def test_the_least_of_both_lengths_is_the_limit(model):
-    context = model.config.get_text_config().max_position_embeddings
-    assert max_tokens(100, model) == (100, "trainer.max_length")
-    assert max_tokens(None, model) == max_tokens(10**6, model)
-    assert max_tokens(None, model) == (context, "the context of the policy")
-    nameless = SimpleNamespace(to_dict=lambda: {})
-    other = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: nameless))
-    assert max_tokens(100, other) == (100, "trainer.max_length")
-    with pytest.raises(DataError, match="trainer.max_length null"):
-        max_tokens(None, other)
 
 
 @pytest.mark.parametrize(

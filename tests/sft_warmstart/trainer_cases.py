@@ -6,13 +6,14 @@ from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
 from rl_avr.modeling.config import LoraConfig, PolicyConfig
+from rl_avr.modeling.context_length import max_tokens
 from rl_avr.modeling.freezing import PARTS
 from rl_avr.modeling.loading import load_policy
 from rl_avr.training.policy_parts import choose_trained
 from rl_avr.training.run_folder import MetricsCallback
 from sft_warmstart.collator import ConversationCollator
 from sft_warmstart.config import LossConfig
-from sft_warmstart.trainer import AvrSftTrainer, max_tokens
+from sft_warmstart.trainer import AvrSftTrainer
 
 PLAIN_ROWS = LossConfig(packing=False)
 
