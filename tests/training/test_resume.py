@@ -21,7 +21,7 @@ from tests.training.tiny_run import make_run, prompts, weights  # noqa: F401
 STEPS, KILLED_AT = 5, 3
 ONE_BLOCK_A_STEP = {}
 BLOCK_OF_FOUR_STEPS = {"steps_per_generation": 4, "num_iterations": 2}
-SELDOM_SAVED = {"save_steps": 2, "logging_steps": 2}
+SELDOM_SAVED = {"save_steps": 2, "logging_steps": 4}
 VARIANTS = {
     "block": ONE_BLOCK_A_STEP,
     "within": BLOCK_OF_FOUR_STEPS,
