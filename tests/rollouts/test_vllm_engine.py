@@ -25,6 +25,8 @@ TOKENS_AN_IMAGE = 20
 # two float32 computations of a logprob differ by up to 3e-5 at a single token, by 1e-7 on average;
 # see test_the_engine_is_as_near_to_the_exact_logprobs_as_the_policy_is
 MEAN_GAP, LARGEST_GAP = 1e-5, 1e-4
+MOST_ABOVE_1E5 = 2e-3
+"""Share of tokens at which rounding may come to more than 1e-5; seen: 8e-4 of 5,086."""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,7 @@ def test_the_engine_is_as_near_to_the_exact_logprobs_as_the_policy_is(
     engine.sync_weights(named_weights(policy.model))
     groups = engine.generate([make_prompt(i) for i in range(4)], Sampling(SAMPLING, 8, 2))
     policy_errors, engine_errors = [], []
+    assert (policy.gaps(groups) > 1e-5).float().mean() < MOST_ABOVE_1E5
     for group in groups:
         for c in group.completions:
             exact = exact_policy.of(group, c)
@@ -101,6 +104,7 @@ def test_the_engine_is_as_near_to_the_exact_logprobs_as_the_policy_is(
         record_property(f"{name}, float32 against float64", f"{largest:.1e}, mean {mean:.1e}")
         print(f"{name}: largest {largest:.1e}, mean {mean:.1e}")
         assert largest < LARGEST_GAP and mean < MEAN_GAP
+        assert (torch.cat(errors) > 1e-5).float().mean() < MOST_ABOVE_1E5
     assert torch.cat(engine_errors).mean() < 1.5 * torch.cat(policy_errors).mean()
 
 
