@@ -115,7 +115,7 @@ class Asker(Closing):
         num_samples: k.
         seed: of the samples.
         phases: measures prompts, generation, grading and reranking.
-        reranker: scores the samples; None leaves them without a score.
+        vote: scores the samples; None leaves them without a score.
     """
 
     def __init__(
@@ -127,11 +127,11 @@ class Asker(Closing):
         seed: int,
         phases: Phases,
         *,
-        reranker: SampleVote | None = None,
+        vote: SampleVote | None = None,
     ) -> None:
         self._engine = ReadableEngine(engine)
         self._phases = phases
-        self._reranker = reranker
+        self._vote = vote
         sampling, limit = rollouts.sampling, rollouts.max_truncated_share
         greedy = replace(sampling, temperature=0.0)
         self._passes = {
@@ -171,11 +171,11 @@ class Asker(Closing):
             _answered(problem, {name: found[i] for name, found in groups.items()})
             for i, problem in enumerate(problems)
         ]
-        if self._reranker is None:
+        if self._vote is None:
             return answered
         with self._phases("reranking"):
             said = zip(answered, self._engine.last, strict=True)
-            rows = [self._reranker.reranked(one.row, group) for one, group in said]
+            rows = [self._vote.reranked(one.row, group) for one, group in said]
         return [replace(one, row=row) for one, row in zip(answered, rows, strict=True)]
 
 

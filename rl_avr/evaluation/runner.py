@@ -97,7 +97,7 @@ def evaluate(
     rewards: RewardConfig,
     config: EvalConfig,
     make: Callable[[RunConfig, PolicyConfig, RolloutConfig, EvalConfig], Engine] = load_engine,
-    make_reranker: Callable[[PolicyConfig, EvalConfig], SampleVote] = load_vote,
+    make_vote: Callable[[PolicyConfig, EvalConfig], SampleVote] = load_vote,
 ) -> dict[str, Any]:
     """Measures a policy, prints the table, and writes `eval.json`, rows and chains.
 
@@ -109,7 +109,7 @@ def evaluate(
         rewards: how they are graded.
         config: what is measured.
         make: makes the engine; it is not called where nothing is left to ask.
-        make_reranker: makes what scores chains, where `config` names a reference.
+        make_vote: makes what scores chains, where `config` names a reference.
 
     Returns:
         What `eval.json` holds: `{"metrics": {name: interval}, "per_puzzle": {name: [value, …]}}`
@@ -139,9 +139,9 @@ def evaluate(
             cached = CachedEngine(load, Path(config.cache), key) if config.cache else load()
             engine = stack.enter_context(cached)
             with phases("loading"):
-                reranker = make_reranker(policy, config) if config.rerank.reference else None
+                vote = make_vote(policy, config) if config.rerank.reference else None
             asks = partial(Asker, engine, rollouts, rewards, config.num_samples, run.seed, phases)
-            return stack.enter_context(asks(reranker=reranker))
+            return stack.enter_context(asks(vote=vote))
 
         more, unchanged = _ask_all(asker, problems, folder, asked, config, run=run, phases=phases)
     problems, refused = problems + more, refused + unchanged

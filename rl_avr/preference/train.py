@@ -15,7 +15,7 @@ from rl_avr.metric_names import REWARD_ACCURACY, REWARD_MARGIN
 from rl_avr.modeling.config import Part, PolicyConfig
 from rl_avr.modeling.context_length import max_tokens
 from rl_avr.modeling.digest import policy_digest
-from rl_avr.modeling.freezing import trained_by, trained_parts
+from rl_avr.modeling.freezing import trained_by
 from rl_avr.modeling.loading import load_policy, load_processor
 from rl_avr.modeling.small_policy import ensure_small_policy
 from rl_avr.preference.lengths import check_lengths
@@ -108,6 +108,7 @@ def make_trainer(
     """
     args = dpo_arguments(run, preference, trainer)
     pairs = pairs or chosen_pairs(preference)
+    check_images(pairs, args.world_size, trained_by(policy.freeze))
     set_seed(run.seed)
     ensure_small_policy(policy)
     processor = load_processor(policy.path)
@@ -129,7 +130,6 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsCallback(Path(run.dir) / "metrics.jsonl")],
     )
-    check_images(pairs, args.world_size, trained_parts(dpo_trainer.model))
     set_learning_rates(dpo_trainer, policy.learning_rates)
     show_bar(dpo_trainer, preference.loss.name.upper(), _BAR, preference.stop_after_steps)
     return dpo_trainer

@@ -68,7 +68,7 @@ def test_what_is_scored_is_what_was_sampled(puzzle):
     prompt = Prompt("p", puzzle, "cot", "", ())
     begun = replace(prompt, prompt_id="b", prefill="### Answer:")
     problems = [Problem(one, (), "digits") for one in (prompt, begun)]
-    with Asker(engine, ROLLOUTS, RewardConfig(), 2, 0, Phases(), reranker=reranker) as asker:
+    with Asker(engine, ROLLOUTS, RewardConfig(), 2, 0, Phases(), vote=reranker) as asker:
         found = asker.ask(problems)
     assert seen == [
         [("", "### Answer: 1"), ("", "### Answer: 2")],
@@ -87,7 +87,7 @@ def test_a_chain_that_cannot_be_scored_fails_its_problem_alone(puzzle):
     problems = [Problem(Prompt(str(i), puzzle, "cot", "", ())) for i in range(3)]
     engine = ScriptedEngine(lambda prompt, index: gold_chain(puzzle))
     reranker = SampleVote(score, VoteConfig("r"))
-    with Asker(engine, ROLLOUTS, RewardConfig(), 2, 0, Phases(), reranker=reranker) as asker:
+    with Asker(engine, ROLLOUTS, RewardConfig(), 2, 0, Phases(), vote=reranker) as asker:
         found = asker.ask(problems)
     assert [one.row.error for one in found] == [None, "DataError: no numbers", None]
 

@@ -96,7 +96,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path):
     """Evaluates with an engine into `tmp_path / name`; keywords are the evaluation's."""
 
-    def go(engine=None, name="eval", seed=0, make_reranker=None, **changes):
+    def go(engine=None, name="eval", seed=0, make_vote=None, **changes):
         return evaluate(
             run=RunConfig(dir=str(tmp_path / name), seed=seed),
             policy=PolicyConfig(path="nobody"),
@@ -105,7 +105,7 @@ def run(data, tmp_path):
             rewards=RewardConfig(),
             config=EvalConfig(**({"num_samples": 4, "num_bootstrap": 50} | changes)),
             make=lambda *_: engine or FaultyEngine(),
-            make_reranker=make_reranker,
+            make_vote=make_vote,
         )
 
     return go
@@ -354,18 +354,18 @@ def test_a_reranker_is_made_where_a_reference_is_named_and_decides_rows(run, tmp
         return SampleVote(last_one, config.rerank)
 
     best = VoteConfig("before", "best_of_n")
-    assert "reranked" not in run(make_reranker=make)["metrics"] and not made
+    assert "reranked" not in run(make_vote=make)["metrics"] and not made
     engine = FaultyEngine()
-    found = run(engine, make_reranker=make, rerank=best)
+    found = run(engine, make_vote=make, rerank=best)
     assert made == [("nobody", "before")] and engine.num_calls == 2
     # the last of four chains is right for the first puzzle alone
     assert found["per_puzzle"]["reranked"] == [1, 0, 0]
     assert found["per_puzzle"]["best@4"] == [1, 0, 0]
     assert "reranking" in found["seconds"]
-    run(make_reranker=make, rerank=best)
+    run(make_vote=make, rerank=best)
     assert len(made) == 1
     vote = replace(best, method="self_consistency")
-    assert run(make_reranker=make, rerank=vote)["per_puzzle"]["reranked"] == [1, 1, 0]
+    assert run(make_vote=make, rerank=vote)["per_puzzle"]["reranked"] == [1, 1, 0]
     assert len(made) == 2
 
 
