@@ -22,7 +22,14 @@ from rl_avr.pipeline.ablate_run import (
 )
 from rl_avr.pipeline.ablate_stats import BySeed, Standing, ranks, standings
 from rl_avr.pipeline.text_table import text_table
-from rl_avr.reporting.ablation import ArmRow, ArmTable, arm_bars, markdown, render_ablation
+from rl_avr.reporting.ablation import (
+    ArmRow,
+    ArmTable,
+    SeedCell,
+    arm_bars,
+    markdown,
+    render_ablation,
+)
 from rl_avr.settings import AblateSettings, save_resolved
 from rl_avr.training.run_folder import prepare_run
 
@@ -155,7 +162,10 @@ def _row(
         by_puzzle=own.by_puzzle.as_dict() if own.by_puzzle else None,
         paper=arm.paper,
         verdict=verdict(own, found[first], gain) if own.by_puzzle else "",
-        num_seeds=len(results),
+        each_seed=tuple(
+            SeedCell(seed, one.value, one.low <= own.chance <= one.high)
+            for seed, one in own.each_seed.items()
+        ),
         trained_tokens=float(np.mean([result["trained_tokens"] for result in results])),
         last_loss=float(np.mean(losses)) if losses else None,
         minutes=float(np.mean([result["seconds"] for result in results])) / 60,
@@ -196,6 +206,6 @@ def _notes(settings: AblateSettings) -> list[str]:
         "number of tokens that have a loss.",
         "Uninformative: the interval holds chance, which is what the best single answer to "
         "questions of a sort gets right, or one over the number of choices. Such an arm has no "
-        "place.",
+        "place. A star marks a seed whose own interval, by bootstrap over puzzles, holds chance.",
         "The paper's numbers are LLaVA-AVR's (arXiv 2504.01324), of a 7B policy on other puzzles.",
     ]

@@ -26,6 +26,7 @@ class Standing:
             bootstrap interval over puzzles.
         chance: share that blind answers get right.
         is_informative: whether that interval leaves chance out.
+        each_seed: seed -> its share of right answers with the bootstrap interval over puzzles.
         by_seed: difference to the first arm with the t interval over paired seeds; None for
             the first arm.
         by_puzzle: the same difference with the bootstrap interval over paired puzzles.
@@ -34,6 +35,7 @@ class Standing:
     accuracy: Interval
     chance: float
     is_informative: bool
+    each_seed: Mapping[int, Interval]
     by_seed: Interval | None = None
     by_puzzle: Interval | None = None
 
@@ -106,21 +108,24 @@ def standings(
 def _standing(
     by_seed: BySeed, chance_P: np.ndarray, num_resamples: int, confidence: float
 ) -> Standing:
-    right_SP = np.stack(list(by_seed.values()))
-    if len(right_SP) == 1:
-        accuracy = bootstrap_mean(right_SP[0], num_resamples, confidence, seed=0)
-    else:
-        accuracy = t_mean(right_SP.mean(axis=1), confidence)
+    each_seed = {
+        seed: bootstrap_mean(right_P, num_resamples, confidence, seed=0)
+        for seed, right_P in sorted(by_seed.items())
+    }
+    accuracy = next(iter(each_seed.values()))
+    if len(each_seed) > 1:
+        means_S = np.array([one.value for one in each_seed.values()])
+        accuracy = t_mean(means_S, confidence)
     low, high = np.clip([accuracy.low, accuracy.high], 0, 1)
     accuracy = replace(accuracy, low=float(low), high=float(high))
     chance = float(chance_P.mean())
-    return Standing(accuracy, chance, not accuracy.low <= chance <= accuracy.high)
+    return Standing(accuracy, chance, not accuracy.low <= chance <= accuracy.high, each_seed)
 
 
 def ranks(found: Mapping[str, Standing]) -> dict[str, int]:
     """Returns arm -> place from 1, the best first; an uninformative arm has none.
 
-    >>> at = lambda value, told: Standing(Interval(value, 0, 1, 3), 0.1, told)
+    >>> at = lambda value, told: Standing(Interval(value, 0, 1, 3), 0.1, told, {})
     >>> ranks({"a": at(0.5, True), "b": at(0.1, False), "c": at(0.7, True)})
     {'c': 1, 'a': 2}
     """

@@ -21,12 +21,27 @@ from rl_avr.reporting.tables import is_number, percent, points
 _TEMPLATE = "ablation.html.j2"
 _HEADER = (
     *("arm", "place", "right [over seeds]", "against the first, by seed", "by puzzle"),
-    *("chance", "paper", "", "seeds", "trained tokens", "last loss", "minutes"),
+    *("each seed", "chance", "paper", "", "trained tokens", "last loss", "minutes"),
 )
 _COLORS = {True: "#0072B2", False: "#C9C9C9"}
 _ROW_IN, _WIDTH_IN = 0.42, 6.4
 Cell = Mapping[str, Any]
 """`value`, `low` and `high` of an interval."""
+
+
+@dataclass(frozen=True)
+class SeedCell:
+    """One seed of an arm.
+
+    Args:
+        seed: which.
+        right: share of right answers.
+        is_at_chance: whether its interval over puzzles holds chance.
+    """
+
+    seed: int
+    right: float
+    is_at_chance: bool
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class ArmRow:
         by_puzzle: the same difference, its interval over puzzles.
         paper: percent in the paper, or None.
         verdict: what it says beside the paper's.
-        num_seeds: jobs that are done.
+        each_seed: the seeds whose jobs are done, in order.
         trained_tokens: tokens with a loss, mean over seeds.
         last_loss: mean over seeds of what training logged last; None where it logged nothing.
         minutes: of a job, mean over seeds.
@@ -58,7 +73,7 @@ class ArmRow:
     by_puzzle: Cell | None
     paper: float | None
     verdict: str
-    num_seeds: int
+    each_seed: tuple[SeedCell, ...]
     trained_tokens: float
     last_loss: float | None
     minutes: float
@@ -85,10 +100,10 @@ def _cells(row: ArmRow) -> tuple[str, ...]:
         percent(row.right),
         points(row.by_seed) if row.by_seed else "",
         points(row.by_puzzle) if row.by_puzzle else "",
+        ", ".join(f"{100 * one.right:.1f}%{'*' * one.is_at_chance}" for one in row.each_seed),
         f"{100 * row.chance:.1f}%",
         "" if row.paper is None else f"{row.paper:g}%",
         row.verdict,
-        str(row.num_seeds),
         f"{row.trained_tokens:,.0f}",
         "" if row.last_loss is None else f"{row.last_loss:.2f}",
         f"{row.minutes:.1f}",
@@ -100,7 +115,7 @@ def markdown(tables: Sequence[ArmTable]) -> str:
     parts = []
     for table in tables:
         header, *rows = table_cells(table)
-        rule = ["---", *["---:"] * 6, "---", *["---:"] * 4]
+        rule = ["---", *["---:"] * 7, "---", *["---:"] * 3]
         lines = ["| " + " | ".join(row) + " |" for row in [header, rule, *rows]]
         parts.append("\n".join([f"**{table.title}** {table.paper}".strip(), "", *lines]))
     return "\n\n".join(parts) + "\n"
@@ -109,7 +124,8 @@ def markdown(tables: Sequence[ArmTable]) -> str:
 def arm_bars(tables: Sequence[ArmTable], fmt: FigureFormat = "svg") -> bytes | None:
     """Draws every arm as a bar with its interval; None without arms.
 
-    A dotted line marks chance, a diamond the paper's number; an uninformative arm is gray.
+    A dotted line marks chance, a diamond the paper's number, circles the seeds; an uninformative
+    arm is gray.
     """
     tables = [table for table in tables if table.rows]
     if not tables:
@@ -121,7 +137,7 @@ def arm_bars(tables: Sequence[ArmTable], fmt: FigureFormat = "svg") -> bytes | N
         stack = figure.subplots(len(tables), 1, sharex=True, height_ratios=counts, squeeze=False)
         for axes, table in zip(stack[:, 0], tables, strict=True):
             _draw(axes, table)
-        stack[-1, 0].set_xlabel("percent right   (dotted: chance, diamond: paper)")
+        stack[-1, 0].set_xlabel("percent right   (circles: seeds, dotted: chance, diamond: paper)")
         return encode(figure, fmt)
 
 
@@ -142,6 +158,8 @@ def _draw(axes: Axes, table: ArmTable) -> None:
     )
     for place, row in zip(places, table.rows, strict=True):
         axes.vlines(100 * row.chance, place - 0.4, place + 0.4, "#000000", linestyles=":")
+        seeds = [100 * one.right for one in row.each_seed]
+        axes.plot(seeds, [place] * len(seeds), "o", color="#000000", mfc="none", markersize=4)
         if row.paper is not None:
             axes.plot(row.paper, place, "D", color="#D55E00", markersize=6)
     axes.set_yticks(places, [row.title for row in table.rows])

@@ -108,6 +108,7 @@ def standing(value, low, high, *, is_informative=True, spread=0.01):
         Interval(0.5, 0.4, 0.6, 3),
         0.2,
         is_informative,
+        {},
         Interval(value, value - spread, value + spread, 3),
         Interval(value, low, high, 50),
     )

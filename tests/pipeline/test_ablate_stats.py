@@ -73,6 +73,16 @@ def test_an_arm_whose_interval_holds_chance_is_uninformative_and_has_no_place(ro
     assert ranks(found) == ({"a": 1} if is_informative else {})
 
 
+def test_every_seed_has_its_own_share_and_interval_over_puzzles():
+    found = standings({"a": {3: np.array([1, 1, 1, 0.0]), 1: np.zeros(4)}}, FLAT, 200, 0.95)["a"]
+    assert [(seed, one.value, one.n) for seed, one in found.each_seed.items()] == [
+        (1, 0.0, 4),
+        (3, 0.75, 4),
+    ]
+    assert found.each_seed[3].low < 0.75 < found.each_seed[3].high
+    assert found.accuracy.value == 0.375
+
+
 def test_intervals_of_shares_stay_between_0_and_1():
     found = standings({"a": by_seed([1] * 4, [0.5] * 4, [1] * 4)}, FLAT, 50, 0.95)["a"]
     assert found.accuracy.high == 1.0

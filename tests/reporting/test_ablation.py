@@ -1,7 +1,14 @@
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from rl_avr.reporting.ablation import ArmRow, ArmTable, arm_bars, markdown, render_ablation
+from rl_avr.reporting.ablation import (
+    ArmRow,
+    ArmTable,
+    SeedCell,
+    arm_bars,
+    markdown,
+    render_ablation,
+)
 
 FIRST = ArmRow(
     title="grid order",
@@ -13,7 +20,7 @@ FIRST = ArmRow(
     by_puzzle=None,
     paper=40,
     verdict="",
-    num_seeds=3,
+    each_seed=(SeedCell(0, 0.3, False), SeedCell(1, 0.5, False)),
     trained_tokens=12345.6,
     last_loss=0.5,
     minutes=4.25,
@@ -28,7 +35,15 @@ SECOND = replace(
     paper=82,
     verdict="as in the paper",
 )
-BLIND = replace(FIRST, title="blind", is_informative=False, place=None, last_loss=None, paper=None)
+BLIND = replace(
+    FIRST,
+    title="blind",
+    is_informative=False,
+    place=None,
+    each_seed=(SeedCell(0, 0.2, True), SeedCell(2, 0.6, False)),
+    last_loss=None,
+    paper=None,
+)
 TABLE = ArmTable("Order of the questions", "The paper: 40 and 82.", (FIRST, SECOND, BLIND))
 
 
@@ -38,7 +53,7 @@ def test_the_markdown_has_the_paper_s_numbers_beside_ours():
     assert lines[0] == "**Order of the questions** The paper: 40 and 82."
     assert lines[5] == (
         "| shuffled <b> | 1 | 80.0% [70.0, 90.0] | +40.0 [+10.0, +70.0] | +40.0 [+38.0, +42.0] "
-        "| 20.0% | 82% | as in the paper | 3 | 12,346 | 0.50 | 4.2 |"
+        "| 30.0%, 50.0% | 20.0% | 82% | as in the paper | 12,346 | 0.50 | 4.2 |"
     )
     assert len({line.count("|") for line in lines[2:]}) == 1
 
@@ -46,7 +61,7 @@ def test_the_markdown_has_the_paper_s_numbers_beside_ours():
 def test_an_arm_at_chance_is_called_uninformative_and_has_no_place():
     line = markdown([TABLE]).splitlines()[6]
     assert line.startswith("| blind | uninformative | 40.0% [30.0, 50.0] |")
-    assert "| 20.0% |  |  | 3 |" in line
+    assert "| 20.0%*, 60.0% | 20.0% |  |  | 12,346 |" in line
 
 
 def test_the_picture_has_a_bar_for_each_arm_and_another_color_for_one_at_chance():
