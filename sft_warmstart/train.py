@@ -47,10 +47,9 @@ _OURS = {
     "label_smoothing_factor": "not a part of sft.loss",
     "shuffle_dataset": "the order of the conversations is set by run.seed, data and sft",
     "group_by_length": "the order of the conversations is set by run.seed, data and sft",
-    "remove_unused_columns": "every column of a row is used",
     "use_liger_kernel": "the loss is computed in chunks without it",
 }
-"""Fields of trl's that say what this package decides elsewhere."""
+"""Fields of trl's that say what these runs decide elsewhere."""
 
 
 def train_sft(
@@ -135,10 +134,7 @@ def sft_arguments(run: RunConfig, trainer: dict[str, Any]) -> TrlSftConfig:
     Raises:
         ConfigError: an unknown field, a wrong type, or a field that is not set here.
     """
-    for key, where in _OURS.items():
-        if key in trainer:
-            raise ConfigError(f"trainer.{key}: not set here; {where}")
-    check_trainer_block(trainer, TrlSftConfig)
+    check_trainer_block(trainer, TrlSftConfig, _OURS)
     try:
         return TrlSftConfig(
             output_dir=str(Path(run.dir) / "checkpoints"),

@@ -64,7 +64,7 @@ def test_a_config_loads_with_its_trainer_block(path):
     settings = load_settings(kind, [path], [])
     if kind in TRL:
         assert settings.trainer
-        check_trainer_block(settings.trainer, TRL[kind])
+        check_trainer_block(settings.trainer, TRL[kind], {})
     head = path.read_text().splitlines()[0]
     assert head.startswith("# ")
 

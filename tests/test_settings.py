@@ -352,14 +352,15 @@ class _TrainerConfig:
     learning_rate: float = 1e-6
     max_steps: int = -1
     loss_type: str = "grpo"
-    report_to: None | str | list[str] = None
+    seed: int = 0
+    project: None | str | list[str] = None
     top_entropy: float | None = None
     kwargs: dict[str, object] = field(default_factory=dict)
 
 
 def test_the_trainer_block_accepts_what_the_class_declares():
-    block = {"learning_rate": 1, "max_steps": 3, "report_to": ["wandb"], "top_entropy": None}
-    check_trainer_block(block | {"kwargs": {"a": 1}}, _TrainerConfig)
+    block = {"learning_rate": 1, "max_steps": 3, "project": ["avr"], "top_entropy": None}
+    check_trainer_block(block | {"kwargs": {"a": 1}}, _TrainerConfig, {})
 
 
 @pytest.mark.parametrize(
@@ -369,9 +370,11 @@ def test_the_trainer_block_accepts_what_the_class_declares():
         ({"learning_rate": "fast"}, ["trainer.learning_rate", "float", "'fast'"]),
         ({"max_steps": True}, ["trainer.max_steps", "int", "True"]),
         ({"loss_type": 3}, ["trainer.loss_type", "str", "3"]),
+        ({"seed": 3}, ["trainer.seed", "not set here", "run.seed"]),
+        ({"top_entropy": 0.2}, ["trainer.top_entropy", "not set here", "set by the block x"]),
     ],
 )
 def test_the_trainer_block_refuses_with_key_value_and_what_is_allowed(block, parts):
     with pytest.raises(ConfigError) as caught:
-        check_trainer_block(block, _TrainerConfig)
+        check_trainer_block(block, _TrainerConfig, {"top_entropy": "set by the block x"})
     assert all(part in str(caught.value) for part in parts), caught.value

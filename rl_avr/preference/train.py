@@ -53,11 +53,10 @@ _OURS = {
     "padding_free": "set by update.shared_prefix",
     "ld_alpha": "how much late tokens count is set by preference.counted",
     "use_weighting": "how much tokens count is set by preference.counted",
-    "remove_unused_columns": "every column of a row is used",
     "group_by_length": "the order of the pairs is set by run.seed and preference.keep_together",
     "use_liger_kernel": "logprobs are computed in chunks without it",
 }
-"""Fields of trl's that say what this package decides elsewhere."""
+"""Fields of trl's that say what these runs decide elsewhere."""
 _BAR = {"loss": "loss", REWARD_ACCURACY: "accuracy", REWARD_MARGIN: "margin"}
 
 
@@ -156,16 +155,13 @@ def dpo_arguments(
     Raises:
         ConfigError: an unknown field, a wrong type, or a field that is not set here.
     """
-    for key, where in _OURS.items():
-        if key in trainer:
-            raise ConfigError(f"trainer.{key}: not set here; {where}")
     loss = preference.loss.name
     for key in ("loss_type", "loss_weights"):
         if key in trainer and not preference.loss.has_reference:
             raise ConfigError(
                 f"trainer.{key}: not set with preference.loss.name {loss}; expected name dpo"
             )
-    check_trainer_block(trainer, DPOConfig)
+    check_trainer_block(trainer, DPOConfig, _OURS)
     try:
         args = DPOConfig(
             output_dir=str(Path(run.dir) / "checkpoints"),

@@ -46,19 +46,18 @@ from rollouts.engines import make_engine
 from rollouts.faults import check_num_images
 from rollouts.vllm_adapters import AdapterShape
 
-_OURS = (
-    "use_vllm",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "max_completion_length",
-    "use_liger_kernel",
-    "multi_objective_aggregation",
-    "reward_weights",
-)
-"""Fields of trl's config that the `rollouts` and `rewards` blocks decide, or that the seams
-cannot serve."""
+_OURS = {
+    "use_vllm": "set by rollouts.engine",
+    "temperature": "set by rollouts.sampling",
+    "top_p": "set by rollouts.sampling",
+    "top_k": "rollouts.sampling has temperature and top_p",
+    "min_p": "rollouts.sampling has temperature and top_p",
+    "max_completion_length": "set by rollouts.sampling.max_new_tokens",
+    "use_liger_kernel": "logprobs are computed in chunks without it",
+    "multi_objective_aggregation": "set by rewards.aggregation",
+    "reward_weights": "set by rewards",
+}
+"""Fields of trl's that say what these runs decide elsewhere, or that the seams cannot serve."""
 
 _NEUTRAL = MethodsConfig()
 
@@ -185,12 +184,6 @@ def grpo_arguments(
     Raises:
         ConfigError: an unknown field, a wrong type, or a field that is not set here.
     """
-    for key in _OURS:
-        if key in trainer:
-            raise ConfigError(
-                f"trainer.{key}: not set here; the engine and its sampling are set by "
-                "rollouts.engine and rollouts.sampling, the composition of rewards by rewards"
-            )
     if rollouts.sampling.temperature == 0:
         raise ConfigError(
             "rollouts.sampling.temperature 0: greedy chains of a group are all the same and teach "
@@ -201,7 +194,7 @@ def grpo_arguments(
             "rollouts.dynamic.is_on true: with rewards.admission none every group counts as useful "
             "and none would be replaced; expected rewards.admission outcome_variance"
         )
-    check_trainer_block(trainer, GRPOConfig)
+    check_trainer_block(trainer, GRPOConfig, _OURS)
     try:
         return GRPOConfig(
             output_dir=str(Path(run.dir) / "checkpoints"),

@@ -3,23 +3,35 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from rl_avr.errors import ConfigError, nearest
 
 _SIMPLE = (bool, int, float, str)
+_OF_EVERY_RUN = {
+    "output_dir": "checkpoints are in the folder of run.dir",
+    "remove_unused_columns": "every column of a row is used",
+    "report_to": "set by run.wandb",
+    "seed": "set by run.seed",
+}
+"""Fields that say what every run decides elsewhere."""
 
 
-def check_trainer_block(block: dict[str, Any], config_class: type) -> None:
-    """Refuses keys and simple types that `config_class` does not have.
+def check_trainer_block(block: dict[str, Any], config_class: type, ours: Mapping[str, str]) -> None:
+    """Refuses keys and simple types that `config_class` does not have, and those set elsewhere.
 
     Args:
         block: the `trainer:` part of a run's config.
         config_class: trl's `GRPOConfig`, `SFTConfig` and so on.
+        ours: field that says what this kind of run decides elsewhere -> where.
 
     Raises:
         ConfigError: with the key, what came, what is allowed, and the nearest keys.
     """
+    for key, where in {**_OF_EVERY_RUN, **ours}.items():
+        if key in block:
+            raise ConfigError(f"trainer.{key}: not set here; {where}")
     fields = {field.name for field in dataclasses.fields(config_class)}
     hints = typing.get_type_hints(config_class)
     for key, value in block.items():

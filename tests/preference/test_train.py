@@ -69,7 +69,14 @@ def test_steps_are_whole_and_rows_begin_anew(tmp_path):
 
 @pytest.mark.parametrize(
     "key",
-    ["precompute_ref_log_probs", "ld_alpha", "use_weighting", "sync_ref_model", "padding_free"],
+    [
+        "precompute_ref_log_probs",
+        "ld_alpha",
+        "use_weighting",
+        "sync_ref_model",
+        "padding_free",
+        "seed",
+    ],
 )
 def test_what_is_decided_elsewhere_is_refused(tmp_path, key):
     with pytest.raises(ConfigError, match=f"trainer.{key}: not set here"):

@@ -83,10 +83,19 @@ def test_trls_own_refusal_of_a_batch_names_the_numbers_too():
 
 
 @pytest.mark.parametrize(
-    "key", ["temperature", "use_vllm", "max_completion_length", "reward_weights"]
+    ("key", "where"),
+    [
+        ("temperature", "rollouts.sampling"),
+        ("use_vllm", "rollouts.engine"),
+        ("max_completion_length", "rollouts.sampling.max_new_tokens"),
+        ("reward_weights", "rewards"),
+        ("seed", "run.seed"),
+        ("output_dir", "run.dir"),
+        ("report_to", "run.wandb"),
+    ],
 )
-def test_what_the_rollouts_block_decides_is_not_set_twice(key):
-    with pytest.raises(ConfigError, match=f"trainer.{key}.*rollouts"):
+def test_what_another_block_decides_is_not_set_twice(key, where):
+    with pytest.raises(ConfigError, match=f"trainer.{key}: not set here; .*{where}"):
         arguments(**{key: 1})
 
 
