@@ -42,7 +42,8 @@ class RerankConfig:
     policy's mean logprob; `agreement`, whether the chain's own prediction leads to its choice.
     Several are normalised over the puzzle's chains first."""
     temperature: float = 1.0
-    """Of softmax and sigmoid, in units of the score; high tends to the most frequent answer."""
+    """Of softmax and sigmoid, in units of the score; high tends to the most frequent answer. For
+    `sum` by a policy that DPO trained with beta, 1 / beta is a good first guess."""
     stop: Stop = "none"
     """When sampling ends before N: `exact`, once no chain that is left can change the answer, for
     `self_consistency`; `bayes`, once the second answer is really ahead with a chance below
