@@ -137,7 +137,7 @@ def arm_bars(tables: Sequence[ArmTable], fmt: FigureFormat = "svg") -> bytes | N
         stack = figure.subplots(len(tables), 1, sharex=True, height_ratios=counts, squeeze=False)
         for axes, table in zip(stack[:, 0], tables, strict=True):
             _draw(axes, table)
-        stack[-1, 0].set_xlabel("percent right   (circles: seeds, dotted: chance, diamond: paper)")
+        stack[-1, 0].set_xlabel("percent right\ncircles: seeds, dotted: chance, diamond: paper")
         return encode(figure, fmt)
 
 
@@ -159,7 +159,9 @@ def _draw(axes: Axes, table: ArmTable) -> None:
     for place, row in zip(places, table.rows, strict=True):
         axes.vlines(100 * row.chance, place - 0.4, place + 0.4, "#000000", linestyles=":")
         seeds = [100 * one.right for one in row.each_seed]
-        axes.plot(seeds, [place] * len(seeds), "o", color="#000000", mfc="none", markersize=4)
+        axes.plot(
+            seeds, [place] * len(seeds), "o", mec="#000000", mfc="#FFFFFF", markersize=5, zorder=3
+        )
         if row.paper is not None:
             axes.plot(row.paper, place, "D", color="#D55E00", markersize=6)
     axes.set_yticks(places, [row.title for row in table.rows])

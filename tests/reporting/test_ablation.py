@@ -71,6 +71,8 @@ def test_the_picture_has_a_bar_for_each_arm_and_another_color_for_one_at_chance(
     ET.fromstring(text)
     assert (text.count("#0072b2"), text.count("#c9c9c9")) == (2, 1)
     assert text.count("#d55e00") >= 1
+    without = replace(TABLE, rows=tuple(replace(row, each_seed=()) for row in TABLE.rows))
+    assert arm_bars([without]) != image
     assert arm_bars([]) is None
     assert arm_bars([ArmTable("nothing yet", "", ())]) is None
 
