@@ -11,8 +11,7 @@ from scipy.stats import binomtest
 
 from rl_avr.contracts import Puzzle
 from rl_avr.reporting.curves import accuracy_bars
-
-_ALL = "all"
+from rl_avr.training.rollout_panels import rule_table
 
 
 class ChainValues(NamedTuple):
@@ -88,37 +87,13 @@ def _cell(values: Sequence[bool]) -> dict[str, float]:
     return {"value": right / num, "low": float(ends.low), "high": float(ends.high), "n": num}
 
 
-def heat_rows(found: Answered) -> tuple[list[str], list[list[Any]]]:
-    """Returns names of columns, and a row for each configuration: right answers by kind of rule.
-
-    The first row and the column `all` are over all puzzles. A puzzle counts under every kind of
-    rule that it has but `constant`; a share of no puzzle is None.
-    """
-    kinds = sorted({kind for one in found.chains for kind in _kinds(one)})
-    names = sorted({one.puzzle.configuration for one in found.chains})
-    rows: list[list[Any]] = []
-    for name in (_ALL, *names):
-        here = [one for one in found.chains if name in (_ALL, one.puzzle.configuration)]
-        parts = [here, *([one for one in here if kind in _kinds(one)] for kind in kinds)]
-        rows.append([name, len(here), *(_share(part) for part in parts)])
-    return ["configuration", "puzzles", _ALL, *kinds], rows
-
-
-def _kinds(one: ChainValues) -> set[str]:
-    return {rule.kind for rule in one.puzzle.rules} - {"constant"}
-
-
-def _share(chains: Sequence[ChainValues]) -> float | None:
-    return sum(one.is_right for one in chains) / len(chains) if chains else None
-
-
 def log_panels(found: Answered, step: int) -> None:
     """Logs bars and table to wandb, where a run of it is open."""
     import wandb
 
     if wandb.run is None:
         return
-    columns, data = heat_rows(found)
+    columns, data = rule_table([(one.puzzle, float(one.is_right)) for one in found.chains])
     shown: dict[str, Any] = {"validation/by_rule": wandb.Table(columns=columns, data=data)}
     if picture := bars(found, f"step {step}"):
         shown["validation/accuracy"] = wandb.Image(Image.open(io.BytesIO(picture)))

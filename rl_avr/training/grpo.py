@@ -31,6 +31,7 @@ from rl_avr.training.implicit_credit import load_credit_pair
 from rl_avr.training.methods import check_methods
 from rl_avr.training.policy_parts import choose_trained, save_policy, set_learning_rates
 from rl_avr.training.puzzle_data import read_prompts
+from rl_avr.training.rollout_panels import RolloutPanels
 from rl_avr.training.run_folder import (
     MetricsCallback,
     last_checkpoint,
@@ -159,6 +160,7 @@ def make_trainer(
         credit_pair=load_credit_pair(credit, policy.dtype, processor),
     )
     trainer.add_callback(SampleCallback(folder / "samples", lambda: trainer.groups))
+    trainer.add_callback(RolloutPanels(lambda: trainer.groups))
     set_learning_rates(trainer, policy.learning_rates)
     return trainer
 
