@@ -43,7 +43,7 @@ class RerankConfig:
     Several are normalised over the puzzle's chains first."""
     temperature: float = 1.0
     """Of softmax and sigmoid, in units of the score; high tends to the most frequent answer. For
-    `sum` by a policy that DPO trained with beta, 1 / beta is a good first guess."""
+    `sum` by a policy that DPO trained with beta, 1 / beta is a first guess."""
     stop: Stop = "none"
     """When sampling ends before N: `exact`, once no chain that is left can change the answer, for
     `self_consistency`; `bayes`, once the second answer is really ahead with a chance below

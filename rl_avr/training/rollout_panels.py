@@ -2,8 +2,8 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,20 @@ Shares = Sequence[tuple[Puzzle, float]]
 """Puzzles, each with the share of its chains that answer rightly."""
 
 
+class Graded(NamedTuple):
+    """What is kept of a group: no chain and no image, as checkpoints may be far apart.
+
+    Args:
+        puzzle: what its chains are about.
+        right: share of those that answer rightly; None where no answer is graded.
+        parts: part of the reward -> its mean over the chains that it judges.
+    """
+
+    puzzle: Puzzle
+    right: float | None
+    parts: Mapping[str, float]
+
+
 class RolloutPanels(TrainerCallback):
     """Logs the chains since the last checkpoint to wandb, where a run of it is open.
 
@@ -32,13 +46,13 @@ class RolloutPanels(TrainerCallback):
     def __init__(self, groups: Callable[[], Sequence[GradedGroup]]) -> None:
         self._groups = groups
         self._newest: Sequence[GradedGroup] = ()
-        self._since: list[GradedGroup] = []
+        self._since: list[Graded] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remembers the step's groups, once where several steps train on them."""
         groups = self._groups()
         if groups is not self._newest and _is_shown(args, state):
-            self._since += groups
+            self._since += map(kept, groups)
         self._newest = groups
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -64,19 +78,29 @@ def rule_table(shares: Shares) -> tuple[list[str], list[list[Any]]]:
     return ["configuration", "puzzles", _ALL, *kinds], rows
 
 
-def reward_bars(groups: Iterable[GradedGroup], name: str) -> bytes | None:
+def kept(graded: GradedGroup) -> Graded:
+    """Returns what is kept of a group."""
+    parts = {}
+    for name, _ in graded.scores[0].parts:
+        judged = [v for score in graded.scores if (v := score.part(name)) is not None]
+        if judged:
+            parts[name] = float(np.mean(judged))
+    choices = [v for score in graded.scores if (v := score.part("choice")) is not None]
+    right = float(np.mean([value == 1.0 for value in choices])) if choices else None
+    return Graded(graded.group.prompt.puzzle, right, parts)
+
+
+def reward_bars(groups: Iterable[Graded], name: str) -> bytes | None:
     """Draws the parts of the reward with t intervals over puzzles, PNG; None without any.
 
     Args:
-        groups: of the puzzles; a part is first averaged over the chains that it judges.
+        groups: of the puzzles.
         name: what the bars are called.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for graded in groups:
-        for part, _ in graded.scores[0].parts:
-            judged = [v for score in graded.scores if (v := score.part(part)) is not None]
-            if judged:
-                values[part].append(float(np.mean(judged)))
+        for part, value in graded.parts.items():
+            values[part].append(value)
     cells = {part: _cell(np.array(shares)) for part, shares in values.items()}
     return accuracy_bars({name: cells}, "png", None) if cells else None
 
@@ -103,23 +127,12 @@ def _mean(shares: Shares) -> float | None:
     return sum(share for _, share in shares) / len(shares) if shares else None
 
 
-def _right_shares(groups: Iterable[GradedGroup]) -> list[tuple[Puzzle, float]]:
-    """Returns the puzzles whose answers are graded, each with its share of right chains."""
-    found = []
-    for graded in groups:
-        judged = [v for score in graded.scores if (v := score.part("choice")) is not None]
-        if judged:
-            right = [value == 1.0 for value in judged]
-            found.append((graded.group.prompt.puzzle, float(np.mean(right))))
-    return found
-
-
-def _to_wandb(groups: Sequence[GradedGroup], step: int) -> None:
+def _to_wandb(groups: Sequence[Graded], step: int) -> None:
     import wandb
 
     if wandb.run is None:
         return
-    columns, data = rule_table(_right_shares(groups))
+    columns, data = rule_table([(g.puzzle, g.right) for g in groups if g.right is not None])
     shown: dict[str, Any] = {"rollouts/by_rule": wandb.Table(columns=columns, data=data)}
     if picture := reward_bars(groups, f"step {step}"):
         shown["rollouts/rewards"] = wandb.Image(Image.open(io.BytesIO(picture)))

@@ -11,7 +11,7 @@ from PIL import Image
 from rewards.config import RewardConfig
 from rl_avr.collector import Collector
 from rl_avr.contracts import Rule
-from rl_avr.training.rollout_panels import RolloutPanels, reward_bars, rule_table
+from rl_avr.training.rollout_panels import RolloutPanels, kept, reward_bars, rule_table
 from rollouts.config import SamplingConfig
 from rollouts.scripted import ScriptedEngine
 from tests.training.tiny_run import prompts  # noqa: F401
@@ -75,7 +75,7 @@ def test_a_checkpoint_logs_the_groups_since_the_one_before(groups, logged):
     ((row, commit),) = logged
     assert commit is False
     assert row["rollouts/by_rule"].data[0][:3] == ["all", 3, 0.25]
-    drawn = Image.open(io.BytesIO(reward_bars(groups, "step 3"))).convert("RGB")
+    drawn = Image.open(io.BytesIO(reward_bars(map(kept, groups), "step 3"))).convert("RGB")
     assert Image.open(row["rollouts/rewards"]._path).convert("RGB").tobytes() == drawn.tobytes()
     newest = list(groups[:1])
     panels.on_step_end(ARGS, state(4), None)
@@ -95,4 +95,4 @@ def test_another_rank_and_a_run_without_wandb_log_nothing(groups, logged, args, 
 
 def test_without_groups_there_are_no_bars(groups):
     assert reward_bars([], "nothing") is None
-    assert Image.open(io.BytesIO(reward_bars(groups[:1], "one puzzle"))).size[0] > 0
+    assert Image.open(io.BytesIO(reward_bars([kept(groups[0])], "one puzzle"))).size[0] > 0
