@@ -60,6 +60,7 @@ CONTENDERS: tuple[Contender, ...] = (
     _by("sigmoid, sum", "votes", "weighted_sigmoid", sum=1.0),
     _by("rank, sum", "votes", "weighted_rank", sum=1.0),
     _by("raw, sum", "votes", "weighted_raw", sum=1.0),
+    _by("softmax, bounded, T 1", "votes", "weighted_softmax", bounded=1.0),
     _by("softmax, answer, T 1", "parts", "weighted_softmax", answer=1.0),
     _by("softmax, rules, T 1", "parts", "weighted_softmax", rules=1.0),
     _by("softmax, choices, T 1", "parts", "weighted_softmax", choices=1.0),
@@ -69,10 +70,17 @@ CONTENDERS: tuple[Contender, ...] = (
     _by("best, sum", "best of N", "best_of_n", sum=1.0),
     _by("best, mean", "best of N", "best_of_n", mean=1.0),
     _by("best, answer", "best of N", "best_of_n", answer=1.0),
-    _by("best, logprob", "best of N", "best_of_n", logprob=1.0),
+    _by("best, bounded", "best of N", "best_of_n", bounded=1.0),
+    _by("best, logprob", "near the reference", "best_of_n", logprob=1.0),
+    _by("best, proximal", "near the reference", "best_of_n", proximal=1.0),
+    _by("softmax, proximal, T 1", "near the reference", "weighted_softmax", proximal=1.0),
+    # without what training taught: what is better than these two was learned
+    _by("best, reference", "near the reference", "best_of_n", reference=1.0),
+    _by("softmax, reference, T 1", "near the reference", "weighted_softmax", reference=1.0),
 )
-"""What is compared; temperatures were fixed before any pool was seen. Those whose scores a pool
-does not have are left out."""
+"""What is compared. `bounded` and `proximal` came of pools of other puzzles than those that the
+project's own figures are of; the rest was fixed before any pool was seen. Those whose scores a
+pool does not have are left out."""
 
 
 @dataclass(frozen=True)

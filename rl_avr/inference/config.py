@@ -15,7 +15,18 @@ Method = Literal[
 ]
 Stop = Literal["none", "exact", "bayes"]
 Side = Literal["policy", "reference"]
-REWARD_SCORES = ("sum", "mean", "perception", "rules", "choices", "answer", "logprob")
+REWARD_SCORES = (
+    "sum",
+    "mean",
+    "bounded",
+    "proximal",
+    "perception",
+    "rules",
+    "choices",
+    "answer",
+    "logprob",
+    "reference",
+)
 """Scores that need a policy and its reference in memory."""
 SCORES = (*REWARD_SCORES, "agreement")
 
@@ -37,13 +48,16 @@ class RerankConfig:
     votes, each weighed by softmax(score / temperature), sigmoid(score / temperature), the score's
     rank, or the raw score, which is flawed: below 0 a chain votes against its own answer."""
     scores: dict[str, float] = field(default_factory=lambda: {"sum": 1.0})
-    """Score -> weight. Of the implicit reward r: `sum`, `mean` over tokens, or the sum over what
-    the chain says of `perception`, `rules` or `choices` or in its `answer`; `logprob`, the
-    policy's mean logprob; `agreement`, whether the chain's own prediction leads to its choice.
-    Several are normalised over the puzzle's chains first."""
+    """Score -> weight. Of the implicit reward r: `sum`, `mean` over tokens, `bounded`, the sum with
+    each token held in [-1, 1], or the sum over what the chain says of `perception`, `rules` or
+    `choices` or in its `answer`; `logprob`, the policy's mean logprob; `reference`, the logprob
+    that its reference gives the chain; `proximal`, bounded + reference; `agreement`, whether the
+    chain's own prediction leads to its choice. Several are normalised over the puzzle's chains
+    first."""
     temperature: float = 1.0
     """Of softmax and sigmoid, in units of the score; high tends to the most frequent answer. For
-    `sum` by a policy that DPO trained with beta, 1 / beta is a first guess."""
+    `sum` by a policy that DPO trained with beta, 1 / beta is a first guess; for `bounded` and
+    `proximal`, 1."""
     stop: Stop = "none"
     """When sampling ends before N: `exact`, once no chain that is left can change the answer, for
     `self_consistency`; `bayes`, once the second answer is really ahead with a chance below

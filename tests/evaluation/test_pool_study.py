@@ -20,8 +20,9 @@ from rl_avr.evaluation.pool_study import (
     study,
 )
 from rl_avr.evaluation.pools import Pool
+from rl_avr.inference.config import REWARD_SCORES
 
-NAMES = ("sum", "mean", "answer", "choices", "rules", "logprob", "agreement")
+NAMES = (*REWARD_SCORES, "agreement")
 
 
 def make_pool(index, answers, gold="A", **scores):
