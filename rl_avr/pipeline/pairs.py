@@ -3,6 +3,7 @@
     begun.json       what decides the pairs
     questions.jsonl  what became of each question, in the order of the rollouts
     pairs.jsonl, images/, manifest.json    the pairs; see `preference.pair_record`
+    candidates.jsonl all pairs, where `pairs.balance` keeps some of them
     pairs.html       some of them side by side
 
 A run that was killed goes on behind the last question that was written, and ends with the
@@ -24,10 +25,17 @@ from rl_avr.pipeline.pairs_folder import about_of, append_row, claim_folder, rec
 from rl_avr.pipeline.pairs_sources import Source, asked_groups, held_out_of, read_sources
 from rl_avr.pipeline.pairs_text import describe_pairs, no_pair_text, pairs_page
 from rl_avr.preference.leakage import HeldOut, content_keys, leak_sentence, leaks
-from rl_avr.preference.pair_record import PAIRS_FILE, PairsWriter, PreferencePair, read_pairs
+from rl_avr.preference.pair_record import (
+    CANDIDATES_FILE,
+    PAIRS_FILE,
+    PairsWriter,
+    PreferencePair,
+    read_pairs,
+)
 from rl_avr.preference.pair_statistics import (
     QuestionRow,
     Statistics,
+    balanced_rows,
     question_row,
     statistics_of,
 )
@@ -86,12 +94,15 @@ class PairMaker:
                         if place > num_done:
                             yield self._made(_question(grader, recorded, prompt, source))
 
-    def statistics(self, rows: Sequence[QuestionRow]) -> Statistics:
-        """Returns the statistics of all questions, once the pairs were found to be usable.
+    def statistics(self, rows: Sequence[QuestionRow]) -> tuple[Statistics, list[int]]:
+        """Returns the statistics of all questions and the places of the pairs that are kept.
 
         Raises:
             DataError: there is no pair, or a puzzle of the pairs is held out.
         """
+        kept = list(range(sum(len(row.pairs) for row in rows)))
+        if self._config.balance == "answer":
+            rows, kept = balanced_rows(rows, self._seed)
         found = leaks(rows, self.held_out)
         if found:
             raise DataError(
@@ -102,7 +113,7 @@ class PairMaker:
         statistics = statistics_of(rows, self.ways)
         if not statistics.num_pairs:
             raise DataError(no_pair_text(statistics, self._config))
-        return statistics
+        return statistics, kept
 
     def _made(self, question: Question) -> Made:
         prompt = question.prompt
@@ -123,9 +134,11 @@ def make_pairs(settings: PairsSettings) -> Path:
             pair, or a puzzle of the pairs is held out.
     """
     folder = Path(settings.run.dir)
-    if not settings.run.resume and (folder / PAIRS_FILE).is_file():
+    is_balanced = settings.pairs.balance != "none"
+    file = CANDIDATES_FILE if is_balanced else PAIRS_FILE
+    if not settings.run.resume and (folder / file).is_file():
         raise ConfigError(
-            f"run.resume false: {folder / PAIRS_FILE} is there already; remove the folder, or "
+            f"run.resume false: {folder / file} is there already; remove the folder, or "
             "name another run.dir"
         )
     maker = PairMaker(settings)
@@ -134,19 +147,19 @@ def make_pairs(settings: PairsSettings) -> Path:
     try:
         claim_folder(folder, about)
         save_resolved(settings, folder)
-        rows = recorded_rows(folder)
-        writer = PairsWriter(folder)
+        rows = recorded_rows(folder, file)
+        writer = PairsWriter(folder, file)
         for made in maker.made(len(rows)):
             images = made.question.prompt.images if made.pairs else ()
             names = tuple(map(writer.add_image, images))
             writer.append(replace(pair, images=names) for pair in made.pairs)
             append_row(folder, made.row)
             rows.append(made.row)
-        statistics = maker.statistics(rows)
-        writer.finish({"about": about, "statistics": asdict(statistics)})
-        places = set(
-            spread_places([p.way for r in rows for p in r.pairs], settings.pairs.num_shown)
-        )
+        statistics, kept = maker.statistics(rows)
+        written = {"about": about, "statistics": asdict(statistics)}
+        writer.finish(written, kept if is_balanced else None)
+        ways = [pair.way for row in rows for pair in row.pairs]
+        places = set(spread_places([ways[place] for place in kept], settings.pairs.num_shown))
         shown = [pair for place, pair in enumerate(read_pairs(folder)) if place in places]
         page = pairs_page(folder.name, shown, maker.prompts, statistics)
         write_whole(folder / _PAGE, page)
@@ -171,7 +184,8 @@ def show_pairs(settings: PairsSettings) -> str:
     for made in maker.made():
         rows.append(made.row)
         pairs += made.pairs
-    statistics = maker.statistics(rows)
+    statistics, kept = maker.statistics(rows)
+    pairs = [pairs[place] for place in kept]
     places = spread_places([pair.way for pair in pairs], settings.pairs.num_shown)
     page = pairs_page("dry run", [pairs[p] for p in places], maker.prompts, statistics)
     path = Path(settings.run.dir) / "dry_run" / _PAGE

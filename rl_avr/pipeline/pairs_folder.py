@@ -74,7 +74,7 @@ def claim_folder(folder: Path, about: Mapping[str, Any]) -> None:
         write_json(path, about)
 
 
-def recorded_rows(folder: Path) -> list[QuestionRow]:
+def recorded_rows(folder: Path, pairs_file: str = PAIRS_FILE) -> list[QuestionRow]:
     """Returns what is done in a folder, once half of a question at its end was removed.
 
     A question's pairs are written before its row, so a kill leaves too many pairs, never too few.
@@ -82,7 +82,7 @@ def recorded_rows(folder: Path) -> list[QuestionRow]:
     Raises:
         DataError: a row cannot be read, or there are fewer pairs than rows say.
     """
-    path, pairs_path = folder / QUESTIONS_FILE, folder / PAIRS_FILE
+    path, pairs_path = folder / QUESTIONS_FILE, folder / pairs_file
     path.touch()
     pairs_path.touch()
     drop_half_line(path)

@@ -18,6 +18,8 @@ from rl_avr.prompts import answer_form_of
 from rl_avr.reporting.preference_pairs import ShownPair, ShownSide, Statement, render_pairs
 
 _NONE = "—"
+_TOLD = 0.55
+"""Share of pairs that the answers alone may tell before a remedy is named."""
 
 
 def describe_pairs(statistics: Statistics, config: PairsConfig, held_out: HeldOut) -> str:
@@ -26,11 +28,12 @@ def describe_pairs(statistics: Statistics, config: PairsConfig, held_out: HeldOu
         fates_table(statistics),
         completions_line(statistics),
         ways_table(statistics),
+        answers_table(statistics),
         pass_rate_histogram(_rates(statistics)),
         categories_table(statistics),
         leak_line(statistics, config, held_out),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def no_pair_text(statistics: Statistics, config: PairsConfig) -> str:
@@ -82,6 +85,23 @@ def ways_table(statistics: Statistics) -> str:
             )
         )
     return text_table([header, *rows])
+
+
+def answers_table(statistics: Statistics) -> str:
+    """Returns how often each answer is chosen and rejected, and what that gives away."""
+    if not statistics.answers:
+        return ""
+    counts = statistics.answers
+    rows = [
+        (side, *(f"{both[i] / max(1, statistics.num_pairs):.1%}" for both in counts.values()))
+        for i, side in enumerate(("chosen", "rejected"))
+    ]
+    told = statistics.told_by_answer
+    hint = "; pairs.balance answer takes that away" if told > _TOLD else ""
+    return (
+        f"{text_table([('answer', *counts), *rows])}\n"
+        f"The answers alone tell chosen from rejected in {told:.1%} of pairs (a guess 50 %){hint}."
+    )
 
 
 def categories_table(statistics: Statistics) -> str:

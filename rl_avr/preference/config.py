@@ -51,6 +51,10 @@ class PairsConfig:
     """Benchmarks likewise: name, as of `eval.benchmark`, -> where it lies."""
     on_leak: Literal["fail", "drop"] = "fail"
     """What is done about a puzzle that is in one of them: no pairs at all, or none of it."""
+    balance: Literal["none", "answer"] = "none"
+    """`answer`, of all pairs as many are kept as can be with every answer as often rejected as it
+    is chosen, so that none of them is learned to be good or bad in itself; needs many pairs a
+    question to begin with."""
     num_shown: int = 12
     """Pairs on the page."""
     is_dry_run: bool = False

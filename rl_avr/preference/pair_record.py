@@ -8,7 +8,7 @@ A folder without a manifest is not finished, and is not read.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from hashlib import blake2b
@@ -20,6 +20,8 @@ from rl_avr.difficulty_record import write_json
 from rl_avr.errors import DataError
 
 PAIRS_FILE = "pairs.jsonl"
+CANDIDATES_FILE = "candidates.jsonl"
+"""All pairs, where only some of them are kept."""
 MANIFEST_FILE = "manifest.json"
 _IMAGES = "images"
 _SUFFIXES = ((b"\x89PNG", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"RIFF", ".webp"))
@@ -75,10 +77,16 @@ class PreferencePair:
 
 
 class PairsWriter:
-    """Writes pairs and their images into a folder; `finish` makes it readable."""
+    """Writes pairs and their images into a folder; `finish` makes it readable.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: where they go.
+        file: where `append` writes; another one than `PAIRS_FILE` holds pairs of which `finish`
+            is to keep some.
+    """
+
+    def __init__(self, folder: Path, file: str = PAIRS_FILE) -> None:
+        self._folder, self._file = folder, file
         (folder / _IMAGES).mkdir(parents=True, exist_ok=True)
 
     def add_image(self, image: bytes) -> str:
@@ -96,14 +104,24 @@ class PairsWriter:
         """Appends pairs, in order."""
         lines = (json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in pairs)
         # a lone surrogate, which UTF-8 cannot hold, becomes its JSON escape
-        path = self._folder / PAIRS_FILE
+        path = self._folder / self._file
         with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.writelines(lines)
 
-    def finish(self, about: Mapping[str, Any]) -> None:
-        """Writes the manifest: `about`, the number of pairs and their hash."""
+    def finish(self, about: Mapping[str, Any], kept: Collection[int] | None = None) -> None:
+        """Writes the manifest: `about`, the number of pairs and their hash.
+
+        Args:
+            about: what they were made of.
+            kept: places of the appended pairs that are kept; None keeps all.
+        """
         path = self._folder / PAIRS_FILE
         path.touch()
+        if kept is not None:
+            partial, left = path.with_name(f"{path.name}.partial"), frozenset(kept)
+            with (self._folder / self._file).open("rb") as whole, partial.open("wb") as stream:
+                stream.writelines(line for place, line in enumerate(whole) if place in left)
+            partial.replace(path)
         with path.open("rb") as stream:
             num_pairs = sum(1 for _ in stream)
         write_json(

@@ -3,14 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, get_args
 
 from rl_avr.errors import DataError
+from rl_avr.preference.balance import balanced_places, told_by_answer
 from rl_avr.preference.pairs import FATE_WORDS, Fate, category_of
 from rl_avr.preference.questions import Question
 from rl_avr.preference.ways import Candidate
+
+_MOST_ANSWERS = 12
+"""Different ones that are counted each; with more, as of open questions, the counts say little."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,14 @@ class PairFacts:
         tokens: of chosen and rejected; None where one is not known, as of a gold chain.
         characters: of chosen and rejected.
         perception: F1 of chosen and rejected; None where one is not known.
+        answers: of chosen and rejected; None without one that can be read.
     """
 
     way: str
     tokens: tuple[int, int] | None
     characters: tuple[int, int]
     perception: tuple[float, float] | None
+    answers: tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,10 @@ class QuestionRow:
             ) from error
 
 
-def _both(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
-    values = (raw["tokens"], raw["characters"], raw["perception"])
-    tokens, characters, perception = (value if value is None else tuple(value) for value in values)
-    return tokens, characters, perception
+def _both(raw: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
+    values = (raw["tokens"], raw["characters"], raw["perception"], raw["answers"])
+    first, second, third, fourth = (value if value is None else tuple(value) for value in values)
+    return first, second, third, fourth
 
 
 def question_row(
@@ -121,7 +127,26 @@ def _facts(way: str, pair: Candidate) -> PairFacts:
         (chosen.num_tokens, rejected.num_tokens) if has_tokens else None,
         (len(chosen.text), len(rejected.text)),
         None if seen[0] is None or seen[1] is None else (seen[0], seen[1]),
+        (chosen.answer, rejected.answer),
     )
+
+
+def balanced_rows(rows: Sequence[QuestionRow], seed: int) -> tuple[list[QuestionRow], list[int]]:
+    """Returns the rows with the pairs alone that balance keeps, and these pairs' places.
+
+    Args:
+        rows: of all questions; pairs are counted from the first one's first on.
+        seed: of the draws.
+    """
+    facts = [(rank, pair) for row in rows for rank, pair in enumerate(row.pairs)]
+    kept = balanced_places([pair.answers for _, pair in facts], [rank for rank, _ in facts], seed)
+    left, place, found = set(kept), 0, []
+    for row in rows:
+        pairs = tuple(pair for k, pair in enumerate(row.pairs, start=place) if k in left)
+        place += len(row.pairs)
+        fate = "unbalanced" if row.pairs and not pairs else row.fate
+        found.append(replace(row, pairs=pairs, fate=fate))
+    return found, kept
 
 
 @dataclass(frozen=True)
@@ -167,6 +192,8 @@ class Statistics:
         accuracies: accuracy as a fraction, such as 8/32 -> questions; ascending.
         ways: name -> its pairs.
         categories: name -> its questions.
+        answers: answer -> how often it is chosen and rejected; empty where there are many.
+        told_by_answer: how often the answers alone tell chosen from rejected; 0.5 is a guess.
     """
 
     fates: dict[Fate, int]
@@ -174,6 +201,8 @@ class Statistics:
     accuracies: dict[str, int]
     ways: dict[str, WayStatistics]
     categories: dict[str, CategoryStatistics]
+    answers: dict[str, tuple[int, int]]
+    told_by_answer: float
 
     @property
     def num_questions(self) -> int:
@@ -189,6 +218,7 @@ class Statistics:
 def statistics_of(rows: Sequence[QuestionRow], way_names: Iterable[str]) -> Statistics:
     """Returns sums over rows; ways that found nothing stand there too."""
     fates = Counter(row.fate for row in rows)
+    answers = [pair.answers for row in rows for pair in row.pairs]
     return Statistics(
         fates={fate: fates[fate] for fate in FATE_WORDS if fates[fate]},
         completions={
@@ -200,7 +230,17 @@ def statistics_of(rows: Sequence[QuestionRow], way_names: Iterable[str]) -> Stat
         accuracies=_accuracies(rows),
         ways={name: _way(rows, name) for name in way_names},
         categories={name: _category(rows, name) for name in sorted({r.category for r in rows})},
+        answers=_answers(answers),
+        told_by_answer=told_by_answer(answers),
     )
+
+
+def _answers(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, tuple[int, int]]:
+    chosen, rejected = (Counter(both[side] for both in pairs) for side in (0, 1))
+    names = sorted(name for name in chosen.keys() | rejected.keys() if name is not None)
+    if len(names) > _MOST_ANSWERS:
+        return {}
+    return {name: (chosen[name], rejected[name]) for name in names}
 
 
 def _accuracies(rows: Sequence[QuestionRow]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from rl_avr.preference.ways import Candidate, Way
 from rl_avr.seeding import derive_seed
 from rl_avr.training.puzzle_files import kind_of
 
-Fate = Literal["kept", "unjudged", "too_hard", "too_easy", "no_pair", "held_out"]
+Fate = Literal["kept", "unjudged", "too_hard", "too_easy", "no_pair", "held_out", "unbalanced"]
 """What became of a question: it gives pairs, or the first filter that took it."""
 FATE_WORDS: dict[Fate, str] = {
     "kept": "gives pairs",
@@ -30,6 +30,7 @@ FATE_WORDS: dict[Fate, str] = {
     "too_easy": "accuracy above max_accuracy",
     "no_pair": "no way found a pair",
     "held_out": "puzzle is in a held-out set",
+    "unbalanced": "no pair left by balance",
 }
 
 

@@ -64,7 +64,14 @@ def data(tmp_path_factory):
     return folder
 
 
-def roll(data, folder, **changes):
+def said_wrongly_all_over(prompt, index):
+    """Returns the same chains with wrong letters of all kinds, the last ones most often."""
+    text, letters = said(prompt, index), CHOICE_LETTERS.replace(prompt.puzzle.answer_letter, "")
+    is_right = text[-1] == prompt.puzzle.answer_letter
+    return text if is_right else text[:-1] + letters[-1 - index % 7]
+
+
+def roll(data, folder, says=said, **changes):
     make_rollouts(
         RolloutSettings(
             run=RunConfig(dir=str(folder)),
@@ -73,7 +80,7 @@ def roll(data, folder, **changes):
             rollouts=RolloutConfig(sampling=SamplingConfig(max_new_tokens=3000)),
             rollout=OfflineConfig(num_generations=GROUP, batch_size=4),
         ),
-        lambda _: ScriptedEngine(said),
+        lambda _: ScriptedEngine(says),
     )
     return folder
 
@@ -375,6 +382,59 @@ def test_a_dry_run_shows_the_same_and_makes_no_pairs(settings, whole, capsys):
     assert said.partition("\nwritten")[0] in capsys.readouterr().out
     page = (Path(made.run.dir) / "dry_run/pairs.html").read_text()
     assert page.replace("dry run", "whole") == whole["pairs.html"].decode()
+
+
+@pytest.fixture
+def leaning(data, settings, tmp_path):
+    """Returns settings of balanced pairs, of rollouts whose wrong chains end at late letters."""
+    folder = roll(data, tmp_path / "leaning", said_wrongly_all_over)
+
+    def made(name="pairs", **changes):
+        given = {"rollouts": (str(folder),), "ways": {"random": 20}, "balance": "answer"}
+        return settings(name, **given | {"min_accuracy": 0.1, "max_accuracy": 0.9} | changes)
+
+    return made
+
+
+def test_balanced_pairs_choose_every_answer_as_often_as_they_reject_it(leaning, capsys):
+    folder = make_pairs(leaning())
+    told = capsys.readouterr().out
+    assert "The answers alone tell chosen from rejected in 50.0% of pairs (a guess 50 %)." in told
+    pairs = list(read_pairs(folder))
+    assert Counter(p.chosen_choice for p in pairs) == Counter(p.rejected_choice for p in pairs)
+    every = list(read_pairs(make_pairs(leaning("every", balance="none"))))
+    assert "pairs.balance answer takes that away" in capsys.readouterr().out
+    assert {p.pair_id for p in pairs} < {p.pair_id for p in every}
+    statistics = read_manifest(folder)["statistics"]
+    assert statistics["told_by_answer"] == 0.5
+    assert sum(both[0] for both in statistics["answers"].values()) == len(pairs)
+    assert sum(way["pairs"] for way in statistics["ways"].values()) == len(pairs)
+
+
+def test_a_killed_run_of_balanced_pairs_ends_with_the_same_bytes(leaning):
+    folder = make_pairs(leaning())
+    whole, names = content(folder), ("questions.jsonl", "candidates.jsonl")
+    done = {name: (folder / name).read_bytes() for name in names}
+    for share in (0.0, 0.4, 1.0):
+        (folder / "manifest.json").unlink()
+        for name, raw in done.items():
+            (folder / name).write_bytes(raw[: int(share * len(raw))])
+        # what a run leaves that was killed before it wrote the pairs
+        (folder / "pairs.jsonl").unlink()
+        assert content(make_pairs(leaning())) == whole
+
+
+def test_balance_can_leave_no_pair_and_says_so(leaning, rolled):
+    # here every wrong chain ends at the first letter, which is never right
+    with pytest.raises(DataError, match="no pair is left .*no pair left by balance: "):
+        make_pairs(leaning(rollouts=(str(rolled),)))
+
+
+def test_a_dry_run_of_balanced_pairs_says_the_same(leaning, capsys):
+    make_pairs(leaning())
+    whole = capsys.readouterr().out.partition("written:")[0]
+    told = show_pairs(leaning(is_dry_run=True)).partition("written:")[0]
+    assert told.strip() == whole.strip()
 
 
 def test_short_answers_of_another_folder_come_along(settings, rolled, data, tmp_path):

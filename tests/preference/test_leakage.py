@@ -14,7 +14,7 @@ PNG = b"\x89PNG a"
 
 
 def row(puzzle, images=(PNG,), num_pairs=1, **changes):
-    pair = PairFacts("random", (5, 6), (50, 60), (1.0, 0.5))
+    pair = PairFacts("random", (5, 6), (50, 60), (1.0, 0.5), ("A", "B"))
     given = {
         "prompt_id": f"{puzzle.puzzle_id}/cot",
         "puzzle_id": puzzle.puzzle_id,

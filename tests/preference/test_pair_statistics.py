@@ -8,6 +8,7 @@ from rl_avr.preference.pair_statistics import (
     PairFacts,
     QuestionRow,
     WayStatistics,
+    balanced_rows,
     question_row,
     statistics_of,
 )
@@ -25,13 +26,13 @@ ROWS = [
         "kept",
         2,
         8,
-        PairFacts("random", (10, 14), (50, 70), (1.0, 0.5)),
-        PairFacts("random", (20, 14), (100, 70), (0.5, 0.5)),
-        PairFacts("gold_vs_own_error", None, (60, 60), None),
+        PairFacts("random", (10, 14), (50, 70), (1.0, 0.5), ("A", "H")),
+        PairFacts("random", (20, 14), (100, 70), (0.5, 0.5), ("A", "H")),
+        PairFacts("gold_vs_own_error", None, (60, 60), None, ("H", "B")),
     ),
     row("a", "too_hard", 1, 8, num_cut=3),
     row("b", "too_easy", 8, 8),
-    row("b", "kept", 2, 8, PairFacts("random", (12, 14), (60, 70), None)),
+    row("b", "kept", 2, 8, PairFacts("random", (12, 14), (60, 70), None, ("B", "H"))),
     row("c", "unjudged", 0, 0),
 ]
 
@@ -60,6 +61,27 @@ def test_sums_by_hand():
         "b": CategoryStatistics(2, 1, 1, pytest.approx(10 / 16)),
         "c": CategoryStatistics(1, 0, 0, None),
     }
+    assert found.answers == {"A": (2, 0), "B": (1, 1), "H": (1, 3)}
+    # H is chosen in a quarter of its pairs, and B is not chosen where H is
+    assert found.told_by_answer == 0.75
+
+
+def test_many_answers_are_not_counted_each():
+    pairs = [PairFacts("random", None, (1, 1), None, (f"{k}", "no")) for k in range(12)]
+    found = statistics_of([row("a", "kept", 2, 8, *pairs)], ["random"])
+    assert (found.answers, found.told_by_answer) == ({}, 1.0)
+
+
+def test_balance_leaves_rows_with_the_pairs_that_are_kept():
+    rows, kept = balanced_rows(ROWS, seed=0)
+    # A is never rejected; H and B are, once each
+    assert kept == [2, 3]
+    assert [len(one.pairs) for one in rows] == [1, 0, 0, 1, 0]
+    assert rows[0].pairs == ROWS[0].pairs[2:]
+    alone, kept = balanced_rows(ROWS[:3], seed=0)
+    assert kept == []
+    assert [one.fate for one in alone] == ["unbalanced", "too_hard", "too_easy"]
+    assert statistics_of(rows, ["random"]).told_by_answer == 0.5
 
 
 def test_accuracies_stand_in_the_order_of_their_values():
@@ -85,7 +107,7 @@ def test_facts_of_a_pair(sample, question):
     pairs = [("random", (right, wrong)), ("gold_vs_own_error", (gold, blind))]
     found = question_row(asked, "kept", ["k"], pairs)
     assert found.pairs == (
-        PairFacts("random", (7, 9), (5, 2), (1.0, 0.5)),
-        PairFacts("gold_vs_own_error", None, (4, 1), None),
+        PairFacts("random", (7, 9), (5, 2), (1.0, 0.5), (right.answer, wrong.answer)),
+        PairFacts("gold_vs_own_error", None, (4, 1), None, (gold.answer, blind.answer)),
     )
     assert (found.prompt_id, found.category, found.keys) == ("p/cot", "center_single", ("k",))
