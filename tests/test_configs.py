@@ -186,7 +186,7 @@ def test_every_overlay_of_sft_is_tested():
 
 DPO_OVERLAYS = {
     "aft": ({"loss": PairLossConfig("aft", 0.5, "boundary", 0.5)}, {}),
-    "dpo_sft": ({}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]}),
+    "dpo_sft": ({}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 1.0]}),
     "ipo": ({}, {"loss_type": ["ipo"], "beta": 0.1}),
     "orpo": ({"loss": PairLossConfig("orpo")}, {"beta": 0.1}),
     "simpo": ({"loss": PairLossConfig("simpo", 0.5)}, {"beta": 2.0}),
@@ -268,7 +268,7 @@ def test_the_demo_s_pairs_are_made_of_its_rollouts_and_read_by_its_training():
     assert pairs.pairs.held_out == (f"{rollouts.data.path}:held_out",)
     assert training.preference.pairs == pairs.run.dir
     assert (pairs.pairs.min_accuracy, pairs.pairs.max_accuracy) == (0.25, 0.85)
-    assert pairs.pairs.ways == {"random": 3}
+    assert (pairs.pairs.ways, pairs.pairs.balance) == ({"random": 24}, "answer")
 
 
 def test_own_chains_are_read_where_the_demo_s_rollouts_are_written():
