@@ -146,7 +146,8 @@ def pairs_page(
     statistics: Statistics,
 ) -> str:
     """Returns the page of some pairs as HTML."""
-    summary = "\n\n".join([fates_table(statistics), ways_table(statistics)])
+    tables = (fates_table(statistics), ways_table(statistics), answers_table(statistics))
+    summary = "\n\n".join(table for table in tables if table)
     shown = [shown_pair(pair, prompts[pair.prompt_id]) for pair in pairs]
     return render_pairs(f"Preference pairs: {title}", summary, shown)
 

@@ -20,8 +20,10 @@ _TEMPLATE = "rerank.html.j2"
 _COLORS = ("#D55E00", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#56B4E9")
 _MARKS = ("o", "s", "^", "D", "v", "P")
 _LEVEL = 0.05
-_MIDDLE = 35
-"""Percent at which the axis may begin above 0."""
+_ROOM = 15.0
+"""Points below a single chain's accuracy at which the axis begins; what falls further leaves it."""
+_LONG = 20
+"""Characters of a name above which the legend has two columns."""
 Cell = Mapping[str, float | int | None]
 """`value`, `low`, `high` and `n` of an interval."""
 
@@ -66,7 +68,9 @@ def method_curves(study: PolicyStudy, group: str, fmt: FigureFormat = "svg") -> 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.subplots()
-        lowest, looks = 100.0, iter(zip(_COLORS, _MARKS, strict=True))
+        looks = iter(zip(_COLORS, _MARKS, strict=True))
+        least = min(one.n for one in shown)
+        alone = min(100 * float(one.accuracy["value"] or 0) for one in shown if one.n == least)
         for name in names:
             of_name = [one for one in shown if one.name == name]
             places = np.array([one.n for one in of_name])
@@ -74,7 +78,6 @@ def method_curves(study: PolicyStudy, group: str, fmt: FigureFormat = "svg") -> 
                 100 * np.array([one.accuracy[end] for one in of_name], dtype=float)
                 for end in ("value", "low", "high")
             )
-            lowest = min(lowest, float(np.nanmin(low)))
             is_base = not of_name[0].group
             dash = ("--" if name.startswith("pass") else "-") if is_base else "-"
             color, mark = ("#000000", "") if is_base else next(looks)
@@ -86,8 +89,9 @@ def method_curves(study: PolicyStudy, group: str, fmt: FigureFormat = "svg") -> 
         axes.minorticks_off()
         axes.set_xlabel("N, chains a puzzle")
         axes.set_ylabel("percent right")
-        axes.set_ylim(max(0.0, lowest - 5) if lowest > _MIDDLE else 0, 101)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+        axes.set_ylim(max(0.0, alone - _ROOM), 101)
+        num_columns = 2 if max(map(len, names)) > _LONG else 3
+        figure.legend(loc="outside upper left", ncols=num_columns, frameon=False, fontsize=9)
         return encode(figure, fmt)
 
 
