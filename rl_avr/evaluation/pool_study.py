@@ -74,13 +74,13 @@ CONTENDERS: tuple[Contender, ...] = (
     _by("best, logprob", "near the reference", "best_of_n", logprob=1.0),
     _by("best, proximal", "near the reference", "best_of_n", proximal=1.0),
     _by("softmax, proximal, T 1", "near the reference", "weighted_softmax", proximal=1.0),
-    # without what training taught: what is better than these two was learned
+    # without what training taught: by how much `proximal` is better was learned
     _by("best, reference", "near the reference", "best_of_n", reference=1.0),
     _by("softmax, reference, T 1", "near the reference", "weighted_softmax", reference=1.0),
 )
-"""What is compared. `bounded` and `proximal` came of pools of other puzzles than those that the
-project's own figures are of; the rest was fixed before any pool was seen. Those whose scores a
-pool does not have are left out."""
+"""What is compared. `bounded`, `proximal` and `reference` came of pools of other puzzles than those
+that the project's own figures are of; the rest was fixed before any pool was seen. Those whose
+scores not every pool has are left out."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,8 @@ def study(
             puzzle whose right answer is not known.
     """
     size = _check(seeds)
-    contenders = [
-        one for one in CONTENDERS if all(name in seeds[0][0].scores for name, _ in one.scores)
-    ]
+    known = set.intersection(*(set(pool.scores) for pools in seeds for pool in pools))
+    contenders = [one for one in CONTENDERS if known.issuperset(dict(one.scores))]
     names = [*(one.name for one in contenders), ORACLE]
     sizes = [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256) if n <= size]
     accuracy_CNPS = np.zeros((len(names), len(sizes), len(seeds[0]), len(seeds)))

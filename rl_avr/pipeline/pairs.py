@@ -136,9 +136,11 @@ def make_pairs(settings: PairsSettings) -> Path:
     folder = Path(settings.run.dir)
     is_balanced = settings.pairs.balance != "none"
     file = CANDIDATES_FILE if is_balanced else PAIRS_FILE
-    if not settings.run.resume and (folder / file).is_file():
+    _check_folder(folder, settings.pairs.rollouts)
+    there = [name for name in (PAIRS_FILE, CANDIDATES_FILE) if (folder / name).is_file()]
+    if there and not settings.run.resume:
         raise ConfigError(
-            f"run.resume false: {folder / file} is there already; remove the folder, or "
+            f"run.resume false: {folder / there[0]} is there already; remove the folder, or "
             "name another run.dir"
         )
     maker = PairMaker(settings)
@@ -212,6 +214,15 @@ def spread_places(ways: Sequence[str], num: int) -> list[int]:
         for k in range(share):
             found.append(places[(k * len(names) + index) * len(places) // (share * len(names))])
     return sorted(found)
+
+
+def _check_folder(folder: Path, rollouts: Sequence[str]) -> None:
+    """Raises ConfigError where the pairs' files would replace those of the rollouts."""
+    if folder.resolve() in {Path(one).resolve() for one in rollouts}:
+        raise ConfigError(
+            f"run.dir {folder}: the rollouts are there, whose config.yaml would be lost; name "
+            "another run.dir"
+        )
 
 
 def _question(grader: Grader, recorded: RecordedGroup, prompt: Prompt, source: Source) -> Question:

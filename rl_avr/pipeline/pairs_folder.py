@@ -12,13 +12,14 @@ from rl_avr.difficulty_record import write_json
 from rl_avr.errors import DataError
 from rl_avr.pipeline.pairs_sources import Source
 from rl_avr.preference.leakage import HeldOut
-from rl_avr.preference.pair_record import MANIFEST_FILE, PAIRS_FILE
+from rl_avr.preference.pair_record import CANDIDATES_FILE, MANIFEST_FILE, PAIRS_FILE
 from rl_avr.preference.pair_statistics import QuestionRow
 from rl_avr.settings import PairsSettings
 from rollouts.recorder import drop_half_line
 
 QUESTIONS_FILE = "questions.jsonl"
 _BEGUN = "begun.json"
+_OF_PAIRS = (PAIRS_FILE, CANDIDATES_FILE, QUESTIONS_FILE, MANIFEST_FILE)
 
 
 def about_of(
@@ -28,6 +29,9 @@ def about_of(
     config = asdict(settings.pairs)
     for name in ("num_shown", "is_dry_run", "rollouts"):
         del config[name]
+    if config["balance"] == "none":
+        # earlier versions had no such setting
+        del config["balance"]
     config["ways"] = {name: num for name, num in sorted(config["ways"].items()) if num}
     about = {
         "seed": settings.run.seed,
@@ -66,7 +70,7 @@ def claim_folder(folder: Path, about: Mapping[str, Any]) -> None:
                 f"{folder}: pairs of another kind lie here: {'; '.join(changed)}. Name another "
                 "run.dir, or remove the folder"
             )
-    elif (folder / PAIRS_FILE).is_file() or (folder / MANIFEST_FILE).is_file():
+    elif any((folder / name).is_file() for name in _OF_PAIRS):
         raise DataError(
             f"{folder}: holds pairs that `rl-avr pairs` did not write; name another run.dir"
         )

@@ -19,7 +19,8 @@ from rl_avr.reporting.preference_pairs import ShownPair, ShownSide, Statement, r
 
 _NONE = "—"
 _TOLD = 0.55
-"""Share of pairs that the answers alone may tell before a remedy is named."""
+"""Share of pairs that an answer's frequency may tell before a remedy is named."""
+_WIDTH = 20
 
 
 def describe_pairs(statistics: Statistics, config: PairsConfig, held_out: HeldOut) -> str:
@@ -40,11 +41,16 @@ def no_pair_text(statistics: Statistics, config: PairsConfig) -> str:
     """Returns which filter took how many questions, where none is left."""
     taken = ", ".join(f"{FATE_WORDS[fate]}: {num}" for fate, num in statistics.fates.items())
     ways = ", ".join(statistics.ways)
+    is_balance = "unbalanced" in statistics.fates
+    unbalanced = (
+        ". With pairs.balance none, in another run.dir, there are pairs" if is_balance else ""
+    )
     return (
         f"no pair is left of {statistics.num_questions} questions ({taken}). Bounds: "
         f"pairs.min_accuracy {config.min_accuracy:g}, pairs.max_accuracy {config.max_accuracy:g}; "
         f"ways: {ways}; {completions_line(statistics)} Widen the bounds, name other pairs.ways, "
         "allow more by pairs.chosen and pairs.rejected, or sample more chains a question"
+        f"{unbalanced}"
     )
 
 
@@ -89,18 +95,17 @@ def ways_table(statistics: Statistics) -> str:
 
 def answers_table(statistics: Statistics) -> str:
     """Returns how often each answer is chosen and rejected, and what that gives away."""
-    if not statistics.answers:
-        return ""
-    counts = statistics.answers
+    counts, told = statistics.answers, statistics.told_by_answer
     rows = [
         (side, *(f"{both[i] / max(1, statistics.num_pairs):.1%}" for both in counts.values()))
         for i, side in enumerate(("chosen", "rejected"))
     ]
-    told = statistics.told_by_answer
+    names = [name if len(name) <= _WIDTH else f"{name[: _WIDTH - 1]}…" for name in counts]
+    table = text_table([("answer", *names), *rows]) + "\n" if counts else ""
     hint = "; pairs.balance answer takes that away" if told > _TOLD else ""
     return (
-        f"{text_table([('answer', *counts), *rows])}\n"
-        f"The answers alone tell chosen from rejected in {told:.1%} of pairs (a guess 50 %){hint}."
+        f"{table}The answer that is chosen more often is the chosen one in {told:.1%} of pairs, "
+        f"by a guess in 50 %{hint}."
     )
 
 

@@ -20,6 +20,7 @@ from rl_avr.contracts import Prompt
 from rl_avr.difficulty_record import write_json
 from rl_avr.errors import DataError
 from rl_avr.evaluation.pools import RERANKED, Pool, append_pools, pool_of, read_pools
+from rl_avr.inference.config import SCORES
 from rl_avr.inference.reranker import Reranker
 from rl_avr.modeling.digest import policy_digest
 from rl_avr.pipeline.rollout_manifest import prompts_digest
@@ -158,6 +159,7 @@ def _claim(folder: Path, settings: RerankSettings, prompts: Sequence[Prompt]) ->
     values["files of policy.path"] = policy_digest(Path(settings.policy.path))
     values["files of rerank.reference"] = policy_digest(Path(settings.rerank.reference or "?"))
     values["prompts"] = prompts_digest(prompts)
+    values["names of scores"] = SCORES
     now, path = json.loads(json.dumps(values)), folder / _ASKED
     try:
         old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now

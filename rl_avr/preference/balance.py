@@ -6,7 +6,9 @@ learns that those letters are bad, and the policy shuns them even where its own 
 
     most pairs such that for every answer a:   pairs that choose a = pairs that reject a
 
-Answers are nodes and pairs are edges from chosen to rejected: a largest circulation.
+Answers are nodes and pairs are edges from chosen to rejected: a largest circulation. A missing
+answer is one of its own. What is balanced is each answer, not each two of them: that A is chosen
+against B more often than B against A can remain, where C makes up for it.
 """
 
 import random
@@ -19,14 +21,12 @@ from scipy.sparse import csr_array
 
 from rl_avr.seeding import derive_seed
 
-Answers = tuple[Hashable | None, Hashable | None]
+Answers = tuple[Hashable, Hashable]
 """Of chosen and rejected; None without one that can be read."""
 
 
 def balanced_places(answers: Sequence[Answers], ranks: Sequence[int], seed: int) -> list[int]:
     """Returns which pairs are kept, ascending: as many as can be.
-
-    Pairs of which one side has no answer are all kept, and count for none.
 
     Args:
         answers: of each pair.
@@ -41,8 +41,8 @@ def balanced_places(answers: Sequence[Answers], ranks: Sequence[int], seed: int)
     places = defaultdict[Answers, list[int]](list)
     for place, both in enumerate(answers):
         places[both].append(place)
-    kept = [place for both, own in places.items() if None in both for place in own]
-    edges = [both for both in places if None not in both]
+    edges = list(places)
+    kept: list[int] = []
     rng = random.Random(derive_seed("pairs", seed, "balance"))
     nums = _largest_circulation(edges, [len(places[edge]) for edge in edges])
     for edge, num in zip(edges, nums, strict=True):
@@ -52,10 +52,10 @@ def balanced_places(answers: Sequence[Answers], ranks: Sequence[int], seed: int)
 
 
 def told_by_answer(answers: Sequence[Answers]) -> float:
-    """Returns how often the answers alone tell chosen from rejected, guessed as well as can be.
+    """Returns in what share of pairs the answer that is chosen more often is the chosen one.
 
-    The answer that is chosen in a larger share of its pairs is taken for the chosen one; 0.5 for
-    equal ones, so 0.5 in all where the pairs are balanced. Pairs without two answers count as 0.5.
+    More often: in a larger share of the pairs that it is in. Equal ones count as 0.5, so balanced
+    pairs come to 0.5.
 
     >>> told_by_answer([("A", "H"), ("B", "H"), ("A", "B")])
     1.0
@@ -64,10 +64,7 @@ def told_by_answer(answers: Sequence[Answers]) -> float:
     """
     chosen, rejected = (Counter(both[side] for both in answers) for side in (0, 1))
     share = {a: chosen[a] / (chosen[a] + rejected[a]) for a in chosen.keys() | rejected.keys()}
-    guesses = [
-        0.5 if None in both else (1 + np.sign(share[both[0]] - share[both[1]])) / 2
-        for both in answers
-    ]
+    guesses = [(1 + np.sign(share[first] - share[second])) / 2 for first, second in answers]
     return float(np.mean(guesses)) if guesses else 0.5
 
 
@@ -89,6 +86,7 @@ def _largest_circulation(edges: Sequence[Answers], most: Sequence[int]) -> list[
         bounds=[(0, num) for num in most],
         method="highs-ds",
     )
+    assert found.success, found.message
     whole = np.round(found.x).astype(int)
-    assert found.success and not (flows @ whole).any(), found.message
+    assert not (flows @ whole).any()
     return whole.tolist()

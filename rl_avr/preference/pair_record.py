@@ -169,7 +169,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        begun = (folder / PAIRS_FILE).is_file()
+        begun = any((folder / name).is_file() for name in (PAIRS_FILE, CANDIDATES_FILE))
         state = "the pairs there are not finished" if begun else "no such file"
         raise DataError(f"{path}: {state}; `rl-avr pairs` writes it, or goes on")
     try:

@@ -93,7 +93,9 @@ class QuestionRow:
 
 
 def _both(raw: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
-    values = (raw["tokens"], raw["characters"], raw["perception"], raw["answers"])
+    # rows of earlier versions have no answers
+    answers = raw.get("answers", (None, None))
+    values = (raw["tokens"], raw["characters"], raw["perception"], answers)
     first, second, third, fourth = (value if value is None else tuple(value) for value in values)
     return first, second, third, fourth
 
@@ -138,8 +140,12 @@ def balanced_rows(rows: Sequence[QuestionRow], seed: int) -> tuple[list[Question
         rows: of all questions; pairs are counted from the first one's first on.
         seed: of the draws.
     """
-    facts = [(rank, pair) for row in rows for rank, pair in enumerate(row.pairs)]
-    kept = balanced_places([pair.answers for _, pair in facts], [rank for rank, _ in facts], seed)
+    facts = [pair for row in rows for pair in row.pairs]
+    # within its question and way, or those of the first way would all be kept first
+    ranks = [
+        sum(p.way == one.way for p in r.pairs[:k]) for r in rows for k, one in enumerate(r.pairs)
+    ]
+    kept = balanced_places([pair.answers for pair in facts], ranks, seed)
     left, place, found = set(kept), 0, []
     for row in rows:
         pairs = tuple(pair for k, pair in enumerate(row.pairs, start=place) if k in left)
@@ -193,7 +199,7 @@ class Statistics:
         ways: name -> its pairs.
         categories: name -> its questions.
         answers: answer -> how often it is chosen and rejected; empty where there are many.
-        told_by_answer: how often the answers alone tell chosen from rejected; 0.5 is a guess.
+        told_by_answer: see `balance.told_by_answer`; 0.5 is a guess.
     """
 
     fates: dict[Fate, int]
@@ -240,7 +246,11 @@ def _answers(pairs: Sequence[tuple[str | None, str | None]]) -> dict[str, tuple[
     names = sorted(name for name in chosen.keys() | rejected.keys() if name is not None)
     if len(names) > _MOST_ANSWERS:
         return {}
-    return {name: (chosen[name], rejected[name]) for name in names}
+    # a lone surrogate, which UTF-8 cannot hold, becomes its escape
+    return {
+        name.encode("utf-8", "backslashreplace").decode(): (chosen[name], rejected[name])
+        for name in names
+    }
 
 
 def _accuracies(rows: Sequence[QuestionRow]) -> dict[str, int]:

@@ -134,6 +134,9 @@ def test_scores_that_a_pool_does_not_have_are_left_out(pools):
     bare = [replace(pool, scores={"agreement": pool.scores["agreement"]}) for pool in pools]
     names = {one.contender for one in study([bare], num_draws=2, num_bootstrap=10)}
     assert names == {MAJORITY, "softmax, agreement, T 1/4", ORACLE}
+    # a score that one pool of one seed does not have
+    names = {one.contender for one in study([pools, [*pools[:-1], bare[-1]]], num_draws=2)}
+    assert names == {MAJORITY, "softmax, agreement, T 1/4", ORACLE}
 
 
 def test_pools_that_cannot_be_compared_are_refused(pools):

@@ -399,7 +399,7 @@ def leaning(data, settings, tmp_path):
 def test_balanced_pairs_choose_every_answer_as_often_as_they_reject_it(leaning, capsys):
     folder = make_pairs(leaning())
     told = capsys.readouterr().out
-    assert "The answers alone tell chosen from rejected in 50.0% of pairs (a guess 50 %)." in told
+    assert "is the chosen one in 50.0% of pairs, by a guess in 50 %." in told
     pairs = list(read_pairs(folder))
     assert Counter(p.chosen_choice for p in pairs) == Counter(p.rejected_choice for p in pairs)
     every = list(read_pairs(make_pairs(leaning("every", balance="none"))))
@@ -426,8 +426,29 @@ def test_a_killed_run_of_balanced_pairs_ends_with_the_same_bytes(leaning):
 
 def test_balance_can_leave_no_pair_and_says_so(leaning, rolled):
     # here every wrong chain ends at the first letter, which is never right
-    with pytest.raises(DataError, match="no pair is left .*no pair left by balance: "):
+    with pytest.raises(DataError, match="no pair left by balance: .*With pairs.balance none, in"):
         make_pairs(leaning(rollouts=(str(rolled),)))
+
+
+def test_what_a_balanced_run_began_is_not_taken_over(leaning):
+    folder = make_pairs(leaning())
+    (folder / "manifest.json").unlink()
+    (folder / "pairs.jsonl").unlink()
+    with pytest.raises(ConfigError, match="run.resume false: .*candidates.jsonl is there already"):
+        make_pairs(leaning(resume=False))
+    with pytest.raises(DataError, match="the pairs there are not finished"):
+        read_manifest(folder)
+    (folder / "begun.json").unlink()
+    with pytest.raises(DataError, match="holds pairs that `rl-avr pairs` did not write"):
+        make_pairs(leaning(seed=5))
+
+
+def test_pairs_do_not_go_into_the_folder_of_their_rollouts(settings, rolled):
+    before = (rolled / "config.yaml").read_bytes()
+    made = replace(settings(), run=RunConfig(str(rolled)))
+    with pytest.raises(ConfigError, match="the rollouts are there, whose config.yaml would be"):
+        make_pairs(made)
+    assert (rolled / "config.yaml").read_bytes() == before
 
 
 def test_a_dry_run_of_balanced_pairs_says_the_same(leaning, capsys):

@@ -53,10 +53,16 @@ def test_low_ranks_are_kept_first():
     assert balanced_places(answers, ranks, 3) == [1, 4, 7, 9, 10, 11]
 
 
-def test_pairs_without_two_answers_are_kept_and_count_for_none():
-    answers = [("A", None), (None, "B"), ("A", "B"), (None, None)]
-    assert balanced_places(answers, [0] * 4, 0) == [0, 1, 3]
-    assert told_by_answer(answers[:2]) == 0.5
+def test_a_missing_answer_is_one_of_its_own():
+    answers = [("A", None), ("B", None), ("A", "B"), ("B", "A"), (None, None)]
+    assert balanced_places(answers, [0] * 5, 0) == [2, 3, 4]
+    assert told_by_answer(answers[:2]) == 1.0
+
+
+def test_each_answer_is_balanced_and_not_each_two():
+    cycle = [("A", "B"), ("B", "C"), ("C", "A")]
+    assert balanced_places(cycle, [0] * 3, 0) == [0, 1, 2]
+    assert told_by_answer(cycle) == 0.5
 
 
 def test_no_pair_is_balanced():

@@ -1,5 +1,7 @@
 """Statistics over questions, by hand; rows go to JSON and back."""
 
+import json
+
 import pytest
 
 from rl_avr.errors import DataError
@@ -70,6 +72,30 @@ def test_many_answers_are_not_counted_each():
     pairs = [PairFacts("random", None, (1, 1), None, (f"{k}", "no")) for k in range(12)]
     found = statistics_of([row("a", "kept", 2, 8, *pairs)], ["random"])
     assert (found.answers, found.told_by_answer) == ({}, 1.0)
+
+
+def test_answers_are_counted_with_what_no_file_can_hold():
+    pairs = [PairFacts("random", None, (1, 1), None, ("\ud83d", None))]
+    assert statistics_of([row("a", "kept", 2, 8, *pairs)], []).answers == {"\\ud83d": (1, 0)}
+
+
+def test_balance_ranks_pairs_within_their_way():
+    ways = ("random", "random", "length_matched", "length_matched")
+    rows = [
+        row("a", "kept", 2, 8, *(PairFacts(way, None, (1, 1), None, answers) for way in ways))
+        for answers in [("A", "B")] * 8 + [("B", "A")] * 4
+    ]
+    found, _ = balanced_rows(rows, seed=0)
+    for way in set(ways):
+        assert sum(pair.way == way for one in found[:8] for pair in one.pairs) == 8
+
+
+def test_a_row_of_an_earlier_version_has_no_answers():
+    old = json.loads(ROWS[0].to_json())
+    for pair in old["pairs"]:
+        del pair["answers"]
+    found = QuestionRow.from_json(json.dumps(old), "here")
+    assert {pair.answers for pair in found.pairs} == {(None, None)}
 
 
 def test_balance_leaves_rows_with_the_pairs_that_are_kept():
