@@ -144,7 +144,8 @@ def accuracy_bars(
             centres = np.arange(len(metrics)) + (index - (len(policies) - 1) / 2) * width
             _draw_bars(axes, results, policy, centres, width, _BARS[index % len(_BARS)])
         if chance is not None:
-            _draw_level(axes, metrics, dict.fromkeys(metrics, chance), ":", "guessing")
+            guesses = {name: guessed(name, chance) for name in metrics}
+            _draw_level(axes, metrics, guesses, ":", "guessing")
         for index, (who, share) in enumerate(references):
             dashes: Dashes = "-." if index % 2 else "--"
             if isinstance(share, Mapping):
@@ -161,6 +162,16 @@ def accuracy_bars(
         axes.set_ylabel("percent right")
         _legend(axes)
         return encode(figure, fmt)
+
+
+def guessed(metric: str, chance: float) -> float:
+    """Returns the share that blind guessing gets right: of pass@k, by one of k guesses.
+
+    >>> guessed("greedy", 0.125), guessed("pass@1", 0.125), guessed("pass@2", 0.125)
+    (0.125, 0.125, 0.234375)
+    """
+    name, _, num = metric.partition("@")
+    return 1 - (1 - chance) ** int(num) if name == "pass" else chance
 
 
 def _draw_level(

@@ -34,9 +34,11 @@ _PICTURE = RenderConfig(panel_size_px=112, has_letters=True)
 
 _MEANINGS = {
     "pass@1": "a sampled answer is right, mean over the samples",
+    "pass": "at least one of k samples is right",
     "greedy": "the answer made of the likeliest tokens is right",
     "majority": "the most frequent answer among k samples is right",
     "perception": "statements about panels that are right",
+    "rule": "statements about rules that are right",
 }
 
 _MEMORY = {
